@@ -1,0 +1,1 @@
+"""Who says it: one actor per file, beside its pure core."""

@@ -1,0 +1,1 @@
+"""What is said: frozen values, channel names, errors and the wire codec."""
