@@ -1,1 +1,53 @@
 """What is said: frozen values, channel names, errors and the wire codec."""
+
+from . import errors
+from .activities import (
+    ActivityRequest,
+    ActivityResult,
+    Completed,
+    Failed,
+    HistoryEvent,
+    SignalPayload,
+    WorkerCapacity,
+)
+from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
+from .envelope import ANONYMOUS, Envelope
+from .errors import *  # noqa: F403 - the whole tree, listed there
+from .lifecycle import Down, ExitKind, ExitReason
+from .names import ChannelKind, ChannelName, dispatch_channel, history_channel, signal_channel
+from .operations import ActivityState, Operation, OperationKind
+from .payloads import Local, Payload
+from .pool import ConsumerId, ConsumerStateView, PoolRow
+
+__all__ = [
+    "ANONYMOUS",
+    "AckStatus",
+    "ActivityRequest",
+    "ActivityResult",
+    "ActivityState",
+    "ChannelKind",
+    "ChannelName",
+    "Completed",
+    "ConsumerId",
+    "ConsumerStateView",
+    "DispatchAck",
+    "DispatchRequest",
+    "DispatchResponse",
+    "Down",
+    "Envelope",
+    "ExitKind",
+    "ExitReason",
+    "Failed",
+    "HistoryEvent",
+    "Local",
+    "Operation",
+    "OperationKind",
+    "Payload",
+    "PoolRow",
+    "SignalPayload",
+    "WorkerCapacity",
+    "dispatch_channel",
+    "history_channel",
+    "signal_channel",
+]
+__all__ += errors.__all__

@@ -1,0 +1,57 @@
+"""The three messages of a dispatch: request, response, acknowledgement.
+
+Each exposes the content type under which the codec puts it on the wire.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+import attrs
+
+from ._checks import instance_of, named, whole
+from .activities import ActivityRequest, ActivityResult, Completed, Failed
+
+__all__ = ["AckStatus", "DispatchAck", "DispatchRequest", "DispatchResponse"]
+
+
+class AckStatus(StrEnum):
+    """What became of a request on its arrival."""
+
+    ACCEPTED = "accepted"
+    """It is with a worker, or waits for a free slot."""
+    DEFERRED = "deferred"
+    """Not now: come back later."""
+    REJECTED = "rejected"
+    """Not at all."""
+
+
+@attrs.frozen(kw_only=True)
+class DispatchRequest:
+    """Ask a channel to hand one activity to one worker."""
+
+    CONTENT_TYPE: ClassVar[str] = "application/vnd.aion.dispatch.request+json"
+
+    conversation_id: str = attrs.field(validator=named)
+    request: ActivityRequest = attrs.field(validator=instance_of(ActivityRequest))
+    priority: int = attrs.field(default=0, validator=whole)
+    """Higher goes first; equal priorities keep arrival order."""
+
+
+@attrs.frozen(kw_only=True)
+class DispatchResponse:
+    """What a worker made of the activity."""
+
+    CONTENT_TYPE: ClassVar[str] = "application/vnd.aion.dispatch.response+json"
+
+    worker_id: str = attrs.field(validator=named)
+    result: ActivityResult = attrs.field(validator=instance_of(Completed, Failed))
+
+
+@attrs.frozen(kw_only=True)
+class DispatchAck:
+    """Say what became of a request on its arrival."""
+
+    CONTENT_TYPE: ClassVar[str] = "application/vnd.aion.dispatch.ack+json"
+
+    conversation_id: str = attrs.field(validator=named)
+    status: AckStatus = attrs.field(converter=AckStatus)

@@ -1,0 +1,135 @@
+"""Why a dispatch gave its caller no result."""
+
+from .error_base import LimenError, derived
+
+__all__ = [
+    "ActivityTimedOut",
+    "DispatchFailed",
+    "NoWorkersAvailable",
+    "PoisonActivity",
+    "QueueFull",
+    "RouterCrashed",
+    "RouterFailed",
+    "RouterTimedOut",
+    "RouterUnavailable",
+    "UnknownWorkerSelected",
+]
+
+
+class DispatchFailed(LimenError):
+    """The request has no result and will get none; `__cause__` holds the error below it, if there is one."""
+
+    channel_name: str
+    workflow_id: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} (channel {self.channel_name}, for {self.workflow_id})"
+
+
+class NoWorkersAvailable(DispatchFailed):
+    """No worker of the pool may serve the request."""
+
+    activity_type: str
+    served: tuple[str, ...] = ()
+    """What the pool's workers serve; empty when there are no workers."""
+    reason: str = ""
+    """Why nobody was left, when there is more to say than that nobody serves the activity."""
+    message: str = derived()
+
+    def _text(self) -> str:
+        served = ", ".join(dict.fromkeys(self.served)) or "nothing"
+        why = self.reason or f"the pool serves {served}"
+        return f"NoWorkersAvailable: no worker for activity {self.activity_type!r}; {why}"
+
+
+class ActivityTimedOut(DispatchFailed):
+    """One of the request's time limits ran out."""
+
+    retryable = True
+
+    limit: str
+    """Which limit: `schedule_to_start`, `start_to_close` or `schedule_to_close`."""
+    activity_type: str
+    worker_id: str | None
+    """The worker that had it; None when none had started it."""
+    elapsed_s: float
+    limit_s: float
+    message: str = derived()
+
+    def _text(self) -> str:
+        where = f"on worker {self.worker_id}" if self.worker_id else "before any worker started it"
+        spent = f"{self.elapsed_s:.3f} s, limit {self.limit_s:.3f} s"
+        return f"activity {self.activity_type!r} ran out of {self.limit} {where}: {spent}"
+
+
+class QueueFull(DispatchFailed):
+    """The channel rejected the request, as many are already waiting as may wait."""
+
+    retryable = True
+
+    activity_type: str
+    waiting: int
+    message: str = derived()
+
+    def _text(self) -> str:
+        return f"activity {self.activity_type!r} was rejected: {self.waiting} requests already wait; try again later"
+
+
+class PoisonActivity(DispatchFailed):
+    """The request killed every worker that it was given to, and is among the dead letters now."""
+
+    activity_type: str
+    crashes: int
+    last_worker_id: str | None = None
+    message: str = derived()
+
+    def _text(self) -> str:
+        last = f", last {self.last_worker_id}" if self.last_worker_id else ""
+        return f"activity {self.activity_type!r} crashed {self.crashes} workers{last}; it will not be given to another"
+
+
+class UnknownWorkerSelected(DispatchFailed):
+    """The router chose a worker that was not on offer."""
+
+    worker_id: str
+    offered: tuple[str, ...] = ()
+    message: str = derived()
+
+    def _text(self) -> str:
+        offered = ", ".join(self.offered) or "none"
+        return f"the router chose the unknown worker {self.worker_id!r}; on offer: {offered}"
+
+
+class RouterFailed(DispatchFailed):
+    """The channel's routing function gave no answer."""
+
+    function_hash: str
+    detail: str = ""
+    message: str = derived()
+
+    def _text(self) -> str:
+        return f"routing function {self.function_hash} failed: {self.detail or 'no answer'}"
+
+
+class RouterCrashed(RouterFailed):
+    """The routing function raised."""
+
+    def _text(self) -> str:
+        return f"routing function {self.function_hash} crashed: {self.detail or 'no text'}"
+
+
+class RouterTimedOut(RouterFailed):
+    """The routing function took longer than it may."""
+
+    limit_s: float = 0.0
+
+    def _text(self) -> str:
+        return f"routing function {self.function_hash} timed out after {self.limit_s:g} s"
+
+
+class RouterUnavailable(RouterFailed):
+    """The routing function could not be started."""
+
+    def _text(self) -> str:
+        return f"routing function {self.function_hash} could not start: {self.detail or 'no text'}"

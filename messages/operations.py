@@ -1,0 +1,58 @@
+"""What a conversation reports to its recorder: the operations of a dispatch, in the order in which they happen.
+
+The record alone can answer the same request again.
+"""
+
+from enum import StrEnum
+
+import attrs
+
+from .activities import ActivityResult
+
+__all__ = ["ActivityState", "Operation", "OperationKind"]
+
+
+class OperationKind(StrEnum):
+    """What happened."""
+
+    CONVERSATION_OPENED = "conversation_opened"
+    WORKER_SELECTED = "worker_selected"
+    MESSAGE_SENT = "message_sent"
+    MESSAGE_RECEIVED = "message_received"
+    WORKER_EXITED = "worker_exited"
+    ACTIVITY_RETRIED = "activity_retried"
+    CONVERSATION_CLOSED = "conversation_closed"
+
+
+class ActivityState(StrEnum):
+    """How far the activity is."""
+
+    SCHEDULED = "scheduled"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen(kw_only=True)
+class Operation:
+    """One thing that happened in a conversation."""
+
+    kind: OperationKind
+    conversation_id: str
+    channel_name: str
+    worker_id: str | None = None
+    state: ActivityState | None = None
+    result: ActivityResult | None = None
+    message: str | None = None
+    """The text of a failure."""
+    retryable: bool | None = None
+    """Whether a failure may go away when the activity is tried again; None where nothing failed."""
+
+    def __attrs_post_init__(self) -> None:
+        # One check for all fields: five of these are made for each dispatch.
+        if not isinstance(self.kind, OperationKind):
+            raise TypeError(f"kind must be an OperationKind, not {type(self.kind).__name__}")
+        if not self.conversation_id or not self.channel_name:
+            raise ValueError("an operation belongs to a conversation and a channel; neither may be empty")
