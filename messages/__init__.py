@@ -10,6 +10,14 @@ from .activities import (
     SignalPayload,
     WorkerCapacity,
 )
+from .codec import (
+    decode_ack,
+    decode_request,
+    decode_response,
+    encode_ack,
+    encode_request,
+    encode_response,
+)
 from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
 from .envelope import ANONYMOUS, Envelope
 from .errors import *  # noqa: F403 - the whole tree, listed there
@@ -18,6 +26,7 @@ from .names import ChannelKind, ChannelName, dispatch_channel, history_channel, 
 from .operations import ActivityState, Operation, OperationKind
 from .payloads import Local, Payload
 from .pool import ConsumerId, ConsumerStateView, PoolRow
+from .schema import Schema
 
 __all__ = [
     "ANONYMOUS",
@@ -44,9 +53,16 @@ __all__ = [
     "OperationKind",
     "Payload",
     "PoolRow",
+    "Schema",
     "SignalPayload",
     "WorkerCapacity",
+    "decode_ack",
+    "decode_request",
+    "decode_response",
     "dispatch_channel",
+    "encode_ack",
+    "encode_request",
+    "encode_response",
     "history_channel",
     "signal_channel",
 ]

@@ -3,11 +3,13 @@
 from .error_base import LimenError, derived
 
 __all__ = [
+    "ActivityFailed",
     "ActivityTimedOut",
     "DispatchFailed",
     "NoWorkersAvailable",
     "PoisonActivity",
     "QueueFull",
+    "RecorderFailed",
     "RouterCrashed",
     "RouterFailed",
     "RouterTimedOut",
@@ -133,3 +135,31 @@ class RouterUnavailable(RouterFailed):
 
     def _text(self) -> str:
         return f"routing function {self.function_hash} could not start: {self.detail or 'no text'}"
+
+
+class ActivityFailed(DispatchFailed):
+    """The activity raised, and is not tried again; `__cause__` is what it raised."""
+
+    activity_type: str
+    worker_id: str
+    cause_type: str
+    cause: str
+    attempts: int = 1
+    message: str = derived()
+
+    def _text(self) -> str:
+        tries = f" after {self.attempts} attempts" if self.attempts > 1 else ""
+        return f"activity {self.activity_type!r} failed on {self.worker_id}{tries}: {self.cause_type}: {self.cause}"
+
+
+class RecorderFailed(DispatchFailed):
+    """An operation could not be recorded, so the dispatch was given up; `__cause__` is the recorder's error."""
+
+    operation: str
+    ran: bool
+    """Whether the activity had run, wholly or in part, by then."""
+    message: str = derived()
+
+    def _text(self) -> str:
+        ran = "had run by then" if self.ran else "had not begun"
+        return f"the operation {self.operation} could not be recorded; the activity {ran}"

@@ -35,17 +35,16 @@ class LimenError(Exception):
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed if it is made again."""
 
-    _fields: ClassVar[tuple[str, ...]] = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     """The names of the fields, in the order in which they are taken."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        names = [*cls._fields, *(name for name, hint in _own_annotations(cls).items() if not _is_class_var(hint))]
-        cls._fields = tuple(dict.fromkeys(name for name in names if not _is_derived(cls, name)))
-        cls.__match_args__ = cls._fields  # type: ignore[attr-defined,misc]
+        names = dict.fromkeys([*cls.__match_args__, *_own_fields(cls)])
+        cls.__match_args__ = tuple(name for name in names if not _is_derived(cls, name))  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if not self._fields:
+        if not self.__match_args__:
             super().__init__(*args, **kwargs)
             return
         values = _bind(type(self), args, kwargs)
@@ -73,6 +72,13 @@ class LimenError(Exception):
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
+def _own_fields(cls: type) -> list[str]:
+    """Return the fields that this class adds; one with an `__init__` of its own sees to its own."""
+    if "__init__" in cls.__dict__:
+        return []
+    return [name for name, hint in _own_annotations(cls).items() if not _is_class_var(hint)]
+
+
 def _own_annotations(cls: type) -> dict[str, Any]:
     """Return the annotations of this class alone, without resolving names that may not exist at run time."""
     if sys.version_info >= (3, 14):
@@ -92,7 +98,7 @@ def _is_derived(cls: type, name: str) -> bool:
 
 def _bind(cls: type[LimenError], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Match arguments with fields as a call would, in field order."""
-    names = cls._fields
+    names = cls.__match_args__
     if len(args) > len(names):
         raise TypeError(f"{cls.__name__} takes {len(names)} arguments ({', '.join(names)}), not {len(args)}")
     given = dict(zip(names, args, strict=False))

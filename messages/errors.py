@@ -11,8 +11,14 @@ from .bus_errors import (
     ConversationFailed,
     ConversationTimeout,
     DeliveryFailed,
+    EvolutionRefused,
+    InvalidSchema,
     ParticipantCrashed,
+    PayloadNotJson,
+    PayloadNotObject,
+    PayloadRefused,
     PublishFailed,
+    SchemaError,
     SchemaMismatch,
     SubscriptionFailed,
 )
@@ -45,13 +51,18 @@ __all__ = [
     "DeliveryFailed",
     "DispatchFailed",
     "EncodeError",
+    "EvolutionRefused",
     "InvalidArgument",
     "InvalidCapacity",
     "InvalidChannelName",
     "InvalidResult",
+    "InvalidSchema",
     "LimenError",
     "NoWorkersAvailable",
     "ParticipantCrashed",
+    "PayloadNotJson",
+    "PayloadNotObject",
+    "PayloadRefused",
     "PoisonActivity",
     "PublishFailed",
     "QueueFull",
@@ -61,6 +72,7 @@ __all__ = [
     "RouterFailed",
     "RouterTimedOut",
     "RouterUnavailable",
+    "SchemaError",
     "SchemaMismatch",
     "SelfAskError",
     "SignalDeliveryFailed",
@@ -286,11 +298,11 @@ class EncodeError(LimenError, TypeError):
     """A message holds something that has no form on the wire."""
 
     field: str
-    type_name: str
-    """The name of the type that cannot be encoded, never its value."""
+    what: str
+    """What cannot be encoded: its type, never its value."""
 
     def __str__(self) -> str:
-        return f"{self.field}: a {self.type_name} has no JSON form; give a Payload or what cattrs can unstructure"
+        return f"{self.field}: {self.what} has no JSON form; give a Payload or what cattrs can unstructure"
 
 
 def _shown(value: object) -> str:
