@@ -1,4 +1,10 @@
-"""What is said: frozen values, channel names, errors and the wire codec."""
+"""What is said: frozen values, channel names, errors and the wire codec.
+
+Schemas and the codec are imported when they are first asked for; a dispatch inside one process needs neither.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from . import errors
 from .activities import (
@@ -10,14 +16,6 @@ from .activities import (
     SignalPayload,
     WorkerCapacity,
 )
-from .codec import (
-    decode_ack,
-    decode_request,
-    decode_response,
-    encode_ack,
-    encode_request,
-    encode_response,
-)
 from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
 from .envelope import ANONYMOUS, Envelope
 from .errors import *  # noqa: F403 - the whole tree, listed there
@@ -26,7 +24,17 @@ from .names import ChannelKind, ChannelName, dispatch_channel, history_channel, 
 from .operations import ActivityState, Operation, OperationKind
 from .payloads import Local, Payload
 from .pool import ConsumerId, ConsumerStateView, PoolRow
-from .schema import Schema
+
+if TYPE_CHECKING:
+    from .codec import (
+        decode_ack,
+        decode_request,
+        decode_response,
+        encode_ack,
+        encode_request,
+        encode_response,
+    )
+    from .schema import Schema
 
 __all__ = [
     "ANONYMOUS",
@@ -67,3 +75,11 @@ __all__ = [
     "signal_channel",
 ]
 __all__ += errors.__all__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Schema":
+        return import_module(".schema", __name__).Schema
+    if name.startswith(("encode_", "decode_")) and name in __all__:
+        return getattr(import_module(".codec", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

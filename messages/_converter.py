@@ -74,9 +74,7 @@ def _register_messages(converter: Converter) -> None:
     )
     converter.register_unstructure_hook(timedelta, lambda limit: limit // _MILLISECOND)
     _register(converter, ActivityRequest, activity_type=name, task_queue=override(struct_hook=_optional_name), **limits)
-    _register(
-        converter, DispatchRequest, conversation_id=name, priority=override(omit_if_default=True, struct_hook=_whole)
-    )
+    _register(converter, DispatchRequest, conversation_id=name, priority=priority)
     _register(converter, DispatchResponse, worker_id=name)
     _register(converter, DispatchAck, conversation_id=name, status=override(struct_hook=_status))
 

@@ -4,7 +4,7 @@ Strict: UTF-8 only, no byte order mark, no NaN or infinity, no half surrogates. 
 floats.
 """
 
-import contextlib
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -56,18 +56,20 @@ def _plain_dumps(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-_loads: Callable[[bytes], Any] = _plain_loads
-_dumps: Callable[[Any], bytes] = _plain_dumps
-with contextlib.suppress(ImportError):
-    import orjson
-
-    _loads, _dumps = orjson.loads, orjson.dumps
+@functools.cache
+def _fastest() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
+    """Return the reader and the writer to use; which ones shows when the first is needed."""
+    try:
+        import orjson
+    except ImportError:
+        return _plain_loads, _plain_dumps
+    return orjson.loads, orjson.dumps
 
 
 def loads(data: bytes) -> Any:
     """Read JSON, or raise `NotJsonError`."""
     try:
-        return _loads(data)
+        return _fastest()[0](data)
     except RecursionError:
         raise NotJsonError("is nested too deeply") from None
     except ValueError as error:
@@ -79,7 +81,7 @@ def dumps(value: Any) -> bytes:
 
     Raise `TypeError` or `ValueError` on anything else; a float that is not finite is the caller's to keep out.
     """
-    return _dumps(value)
+    return _fastest()[1](value)
 
 
 def _place(error: ValueError) -> str:

@@ -4,10 +4,9 @@ Knows nothing of channels. Draft 2020-12 unless the definition names another. Re
 itself; nothing is ever fetched. The validator is imported when the first schema is compiled.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import attrs
 
@@ -35,6 +34,8 @@ class Schema:
 
         Without an id it gets one that is derived from its content. Raise `InvalidSchema` if it is not a JSON Schema.
         """
+        import hashlib
+
         text = _canonical_text(definition)
         own = json.loads(text)
         validator = _compiled(own)
@@ -107,8 +108,7 @@ class Schema:
         return type(self).compile, (self._text, self.id)
 
 
-@attrs.frozen
-class _Default:
+class _Default(NamedTuple):
     """A top-level property's default, as a value and as the text of an object's member."""
 
     name: str
