@@ -15,11 +15,14 @@ HOUSE = {"limen": "src/limen", "limen.actors": "actors", "limen.messages": "mess
 STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib"}  # the latter from Python 3.14 on
 
 OUTSIDE = {
-    "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson"},
+    "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
     "limen": {"attr", "attrs", "cattrs", "pykka", "typer", "rich"},
 }
-"""What each package may import besides the standard library and limen."""
+"""What each package may import besides the standard library and limen.
+
+`referencing` comes with jsonschema: it is how `$ref` is resolved there.
+"""
 
 BELOW = {
     "limen.messages": {"limen.messages"},

@@ -45,7 +45,7 @@ import limen.actors, limen.messages
 assert limen.messages is not messages and limen.actors is not actors
 """
 
-LAZY = {"jsonschema", "orjson", "rich", "typer"}
+LAZY = {"jsonschema", "orjson", "referencing", "rich", "typer"}
 """What the core loads when it is first needed, or never."""
 
 

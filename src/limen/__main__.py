@@ -16,9 +16,7 @@ def main() -> int | None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print(
-            f'limen: the command line needs {error.name}; install it with: pip install "limen[cli]"', file=sys.stderr
-        )
+        print(f'limen: the command line needs {error.name}; install it with: pip install "limen[cli]"', file=sys.stderr)
         return 2
     return run()
 
