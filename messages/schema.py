@@ -15,6 +15,7 @@ from .errors import EvolutionRefused, InvalidSchema, PayloadNotJson, PayloadNotO
 
 __all__ = ["Schema"]
 
+_REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 _SHOWN_LENGTH = 120
 """How much of what a rule expects an error quotes."""
 
@@ -86,14 +87,12 @@ class Schema:
         return document
 
     def _check(self, document: Any) -> None:
-        from referencing.exceptions import Unresolvable
-
         try:
             error = next(self._validator.iter_errors(document), None)
         except RecursionError:
             raise PayloadRefused("$", "depth", "less nesting") from None
-        except Unresolvable as problem:
-            raise InvalidSchema(f"the schema refers to {_short(problem.ref)}, which is not part of it") from None
+        except Exception as problem:
+            raise InvalidSchema(f"the schema cannot be applied: {type(problem).__name__}") from problem
         if error is not None:
             raise self._refused(error)
 
@@ -130,7 +129,6 @@ def _canonical_text(definition: object) -> bytes:
 def _compiled(definition: Any) -> Any:
     """Return a validator for the definition, once it has passed the rules of its own draft."""
     from jsonschema import Draft202012Validator, exceptions, validators
-    from referencing import Registry
 
     kind = validators.validator_for(definition, default=Draft202012Validator)
     try:
@@ -139,8 +137,21 @@ def _compiled(definition: Any) -> Any:
         raise InvalidSchema(f"at {error.json_path}: {_short(error.message)}") from None
     except RecursionError:
         raise InvalidSchema("the definition is nested too deeply") from None
-    # The default registry would fetch what it does not have.
-    return kind(definition, registry=Registry())
+    if foreign := next(_foreign_references(definition), None):
+        raise InvalidSchema(f"the definition refers to {_short(foreign)}; it may refer only into itself, with '#'")
+    return kind(definition)
+
+
+def _foreign_references(definition: Any) -> Iterator[str]:
+    """Yield every reference that leads out of the definition, for the validator would go and fetch it."""
+    if isinstance(definition, list):
+        for each in definition:
+            yield from _foreign_references(each)
+    if isinstance(definition, dict):
+        for key, value in definition.items():
+            if key in _REFERENCES and isinstance(value, str) and not value.startswith("#"):
+                yield value
+            yield from _foreign_references(value)
 
 
 def _defaults_of(definition: Any) -> dict[str, _Default]:
