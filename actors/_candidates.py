@@ -1,0 +1,133 @@
+"""Who could take an activity now: the channel's workers, ordered by load, found without a scan.
+
+Workers that serve the same types form a group with one heap. A change of load pushes a new item; old ones are
+recognised by their version when they come up, and swept when they are most of the heap.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from .entry import WorkerEntry
+
+
+class Group:
+    """Workers that serve exactly the same activity types."""
+
+    __slots__ = ("heap", "size", "types")
+
+    def __init__(self, types: tuple[str, ...]) -> None:
+        self.types = types
+        self.size = 0
+        self.heap: list[tuple[int, int, int, WorkerEntry]] = []
+
+    def push(self, entry: WorkerEntry) -> None:
+        """File the entry under its load as it is now."""
+        entry.version += 1
+        if not entry.has_room:
+            return
+        heapq.heappush(self.heap, (entry.load, entry.order, entry.version, entry))
+        if len(self.heap) > 4 * self.size + 64:
+            self.heap = [item for item in self.heap if item[2] == item[3].version]
+            heapq.heapify(self.heap)
+
+    def top(self) -> tuple[int, int, int, WorkerEntry] | None:
+        """Give the least loaded entry with room."""
+        heap = self.heap
+        while heap:
+            first = heap[0]
+            if first[2] == first[3].version and first[3].has_room:
+                return first
+            heapq.heappop(heap)
+        return None
+
+
+class Candidates:
+    """The live workers of one channel."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, WorkerEntry] = {}
+        """By worker id, in registration order."""
+        self._orders = 0
+        self._groups: dict[tuple[str, ...], Group] = {}
+        self._groups_for: dict[str, tuple[Group, ...]] = {}
+        self._members: dict[str, tuple[WorkerEntry, ...]] = {}
+
+    def __iter__(self) -> Iterator[WorkerEntry]:
+        """Go through the entries in registration order."""
+        return iter(self.entries.values())
+
+    def add(self, entry: WorkerEntry) -> None:
+        """Let an entry be offered from now on."""
+        self._orders += 1
+        entry.order = self._orders
+        types = tuple(dict.fromkeys(entry.capacity.activity_types))
+        group = self._groups.setdefault(types, Group(types))
+        group.size += 1
+        entry.group = group
+        self.entries[entry.worker_id] = entry
+        self._membership_changed()
+        group.push(entry)
+
+    def remove(self, entry: WorkerEntry) -> None:
+        """Offer an entry no more."""
+        if self.entries.get(entry.worker_id) is not entry:
+            return
+        del self.entries[entry.worker_id]
+        entry.version += 1
+        entry.group.size -= 1
+        if entry.group.size == 0:
+            del self._groups[entry.group.types]
+        self._membership_changed()
+
+    def changed(self, entry: WorkerEntry) -> None:
+        """Take note of an entry's new load."""
+        if self.entries.get(entry.worker_id) is entry:
+            entry.group.push(entry)
+
+    def least_loaded(self, activity_type: str) -> WorkerEntry | None:
+        """Give the entry with room that holds least, the one that came first among equals."""
+        groups = self._serving(activity_type)
+        if len(groups) == 1:
+            first = groups[0].top()
+            return first[3] if first is not None else None
+        tops = [first for group in groups if (first := group.top()) is not None]
+        return min(tops)[3] if tops else None
+
+    def members(self, activity_type: str) -> tuple[WorkerEntry, ...]:
+        """Give all that serve a type, in registration order: the same tuple until membership changes."""
+        members = self._members.get(activity_type)
+        if members is None:
+            members = tuple(entry for entry in self if entry.capacity.serves(activity_type))
+            self._members[activity_type] = members
+        return members
+
+    def serves(self, activity_type: str) -> bool:
+        """Whether anybody here could ever take such an activity."""
+        return bool(self._serving(activity_type)) and any(
+            entry.capacity.max_concurrent > 0 for entry in self.members(activity_type)
+        )
+
+    def served_types(self) -> tuple[str, ...]:
+        """Name all that is served here."""
+        return tuple(dict.fromkeys(name for types in self._groups for name in types))
+
+    def rebuild(self) -> None:
+        """Make the index again from the entries, after a crash in the middle of a change."""
+        entries = list(self.entries.values())
+        self.entries, self._groups = {}, {}
+        for entry in entries:
+            self.add(entry)
+
+    def _serving(self, activity_type: str) -> tuple[Group, ...]:
+        groups = self._groups_for.get(activity_type)
+        if groups is None:
+            groups = tuple(group for types, group in self._groups.items() if not types or activity_type in types)
+            if groups:
+                self._groups_for[activity_type] = groups
+        return groups
+
+    def _membership_changed(self) -> None:
+        self._groups_for.clear()
+        self._members.clear()

@@ -1,0 +1,62 @@
+"""What a channel's core decides, for its shell to carry out in this order. Values only."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..messages.activities import Completed
+from ..messages.operations import Operation
+from ..messages.pool import ConsumerStateView
+from ..messages.routing import RoutingMessage
+from .attempt import Attempt
+from .conversation import Conversation
+
+
+@attrs.frozen(eq=False)
+class HandOver:
+    """Give the attempt to its worker; the slot is taken already."""
+
+    attempt: Attempt
+
+
+@attrs.frozen(eq=False)
+class Note:
+    """Keep an operation of this conversation."""
+
+    conversation: Conversation
+    operation: Operation
+
+
+@attrs.frozen(eq=False)
+class Close:
+    """This is the outcome; the conversation is over."""
+
+    conversation: Conversation
+    outcome: Completed | BaseException
+
+
+@attrs.frozen(eq=False)
+class Ask:
+    """Ask the channel's routing function."""
+
+    conversation: Conversation
+    message: RoutingMessage
+    views: tuple[ConsumerStateView, ...]
+
+
+@attrs.frozen(eq=False)
+class Pause:
+    """Say `Resume` for this conversation in `pause_s` seconds."""
+
+    conversation: Conversation
+    pause_s: float
+
+
+@attrs.frozen(eq=False)
+class CallOff:
+    """The outcome of this attempt is decided: its worker may stop running it."""
+
+    attempt: Attempt
+
+
+Decision = HandOver | Note | Close | Ask | Pause | CallOff

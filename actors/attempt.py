@@ -1,0 +1,78 @@
+"""One try at one activity by one incarnation of a worker, and the right to say how it went.
+
+Exactly one party gets that right: the slot that ran it, or the channel when the worker died, time ran out or the
+caller changed his mind. Whoever comes later is fenced off.
+"""
+
+from __future__ import annotations
+
+import _thread
+from typing import Any, Protocol
+
+from ..messages.activities import ActivityRequest, Completed, Failed
+from ..messages.lifecycle import ExitReason
+from ..messages.payloads import Local, Payload
+
+Handler = Any
+"""`(request: ActivityRequest) -> Payload | Local`, or a coroutine function of that shape for the asyncio executor."""
+
+
+class Attempt:
+    """One try. Handed from the channel to a slot; compared by identity."""
+
+    __slots__ = ("_unclaimed", "conversation", "entry", "incarnation", "number", "outcome", "request", "started_s", "worker_id")
+
+    def __init__(self, conversation: Any, entry: Any, number: int) -> None:
+        self.conversation = conversation
+        self.entry = entry
+        self.number = number
+        """1 for the first."""
+        self.request: ActivityRequest = conversation.request
+        self.worker_id: str = entry.worker_id
+        self.incarnation: int = entry.incarnation
+        self.started_s: float | None = None
+        """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
+        self.outcome: tuple[Completed | Failed, bool] | None = None
+        """The result and whether the caller has it; written before the channel is told, for one that must recover."""
+        self._unclaimed = _thread.allocate_lock()
+
+    def claim(self) -> bool:
+        """Take the right to decide the outcome; `True` for the first caller only. Any thread."""
+        return self._unclaimed.acquire(blocking=False)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the outcome is decided, so that running it is of no more use."""
+        return self._unclaimed.locked()
+
+
+class Report(Protocol):
+    """What an executor tells of its work. Every method may be called on any thread and never blocks."""
+
+    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
+        """The activity returned, or raised an ordinary exception; its slot is free again."""
+
+    def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
+        """What ran this attempt died under it (a child process), the worker lives on; its slot is free again."""
+
+    def returned(self, attempt: Attempt, reason: ExitReason) -> None:
+        """The attempt never began to run and cannot begin here: hand it on, charge nobody."""
+
+    def fatal(self, error: BaseException) -> None:
+        """The worker as a whole cannot go on; all it held is lost."""
+
+
+class Executor(Protocol):
+    """Runs attempts in at most `slots` places at a time."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run it as soon as a slot is there. Any thread; never blocks; after `close` it does nothing."""
+
+    def cancel(self, attempt: Attempt) -> None:
+        """The outcome has been decided elsewhere: stop running it where that is possible. Any thread; never blocks."""
+
+    def close(self) -> None:
+        """Take no more work, end what can be ended, free all resources. Any thread; never blocks; idempotent."""
+
+
+Output = Payload | Local

@@ -1,0 +1,137 @@
+"""A conversation: one dispatched request from the moment it is accepted to its one outcome.
+
+A value in the channel's book, not an actor: a thousand outstanding dispatches cost a thousand of these. Only its
+channel changes it; `reply` alone is shared.
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import Enum
+from typing import Any
+
+from ..messages.activities import ActivityRequest, Completed, Failed
+from ..messages.operations import ActivityState, Operation, OperationKind
+from ..messages.retry import Retry
+from .attempt import Attempt
+from .recorder import Recorder
+from .runtime import Reply
+
+
+class Phase(Enum):
+    """Where a conversation stands. Each has one outcome, and `CLOSED` is the end of all of them."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    """For a slot."""
+    ROUTING = "routing"
+    """A user's routing function has been asked."""
+    RUNNING = "running"
+    """With a worker."""
+    PAUSED = "paused"
+    """Between two tries."""
+    CLOSED = "closed"
+
+
+class Conversation:
+    """One request and what has become of it so far."""
+
+    __slots__ = (
+        "accepted_s",
+        "arrival",
+        "attempts",
+        "channel_name",
+        "crashes",
+        "errors",
+        "excluded",
+        "id",
+        "key",
+        "last_crash",
+        "max_crashes",
+        "phase",
+        "priority",
+        "recorder",
+        "reply",
+        "request",
+        "reroutes",
+        "retry",
+        "timers",
+        "workflow_id",
+    )
+
+    def __init__(
+        self,
+        conversation_id: str,
+        request: ActivityRequest,
+        reply: Reply[Completed],
+        *,
+        channel_name: str = "",
+        workflow_id: str = "aion-dispatch",
+        priority: int = 0,
+        key: str | None = None,
+        retry: Retry | None = None,
+        max_crashes: int = 3,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.id = conversation_id
+        self.request = request
+        self.reply = reply
+        self.channel_name = channel_name
+        self.workflow_id = workflow_id
+        self.priority = priority
+        self.key = key
+        self.retry = retry
+        self.max_crashes = max_crashes
+        self.recorder = recorder
+        self.phase = Phase.NEW
+        self.arrival = 0
+        self.accepted_s = 0.0
+        self.attempts: tuple[Attempt, ...] = ()
+        self.errors: tuple[BaseException, ...] = ()
+        """What its failed attempts raised, in order."""
+        self.crashes = 0
+        self.last_crash: BaseException | None = None
+        self.excluded: tuple[tuple[str, int], ...] = ()
+        """Dead incarnations that held it: (worker id, incarnation)."""
+        self.timers: tuple[Any, ...] = ()
+        self.reroutes = 0
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a slot may answer the caller itself, before the channel has heard of it."""
+        return self.recorder is None
+
+    def chance(self) -> float:
+        """Give a number from 0 to 1 that places a pause within its jitter: by this request, not by luck."""
+        return zlib.crc32(f"{self.id}/{len(self.errors)}".encode()) / 0xFFFFFFFF
+
+    def settle(self, result: Completed) -> None:
+        """Give the caller the result. Whoever does so holds the attempt's claim."""
+        self.reply.set(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Give the caller the error, unless there is an outcome already."""
+        if not self.reply.done():
+            self.reply.set_exception((type(error), error, error.__traceback__))
+
+    def operation(
+        self,
+        kind: OperationKind,
+        *,
+        worker_id: str | None = None,
+        state: ActivityState | None = None,
+        result: Completed | Failed | None = None,
+        message: str | None = None,
+        retryable: bool | None = None,
+    ) -> Operation:
+        """Say what just happened, for the record."""
+        return Operation(
+            kind=kind,
+            conversation_id=self.id,
+            channel_name=self.channel_name,
+            worker_id=worker_id,
+            state=state,
+            result=result,
+            message=message,
+            retryable=retryable,
+        )

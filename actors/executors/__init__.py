@@ -1,0 +1,1 @@
+"""Where activities run: threads, one event loop, or child processes."""

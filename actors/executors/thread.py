@@ -1,0 +1,93 @@
+"""Activities on threads: as many as there are slots, started when they are first needed, fed from one queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from queue import SimpleQueue
+
+from ...messages.activities import Completed, Failed
+from ...messages.lifecycle import ExitReason
+from ..attempt import Attempt, Handler, Report
+from ..runtime import runtime
+
+
+class ThreadExecutor:
+    """Runs each attempt on one of its threads.
+
+    A thread cannot be ended from outside: after `cancel` and `close` an activity that runs goes on, and its result is
+    fenced off. Its threads are daemons and do not hold the process.
+    """
+
+    name = "thread"
+    prefetch = 0
+
+    def __init__(self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str) -> None:
+        self._handlers = handlers
+        self._slots = slots
+        self._report = report
+        self._name = name
+        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._now = runtime().now
+        self._closed = False
+
+    def submit(self, attempt: Attempt) -> None:
+        """Queue it. Called on the channel's turn, by one thread at a time."""
+        if self._closed:
+            return
+        self._queue.put(attempt)
+        if len(self._threads) < self._slots and len(self._threads) < len(attempt.entry.attempts):
+            self._start_thread()
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Do nothing: a queued attempt is passed over, a running one cannot be ended."""
+
+    def close(self) -> None:
+        """Let every thread end after what it runs now."""
+        self._closed = True
+        for _ in range(self._slots):
+            self._queue.put(None)
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Block until all threads have ended, at most so long; `False` if an activity still runs."""
+        deadline_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _start_thread(self) -> None:
+        number = len(self._threads) + 1
+        thread = threading.Thread(target=self._work, name=f"limen-{self._name}-{number}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads to give
+            if not self._threads:
+                self._report.fatal(error)
+            return
+        self._threads.append(thread)
+
+    def _work(self) -> None:
+        get = self._queue.get
+        while (attempt := get()) is not None:
+            if not self._run(attempt):
+                return
+
+    def _run(self, attempt: Attempt) -> bool:
+        """Run one attempt; `False` when it took the worker down with it."""
+        if attempt.claimed:
+            self._report.returned(attempt, ExitReason.normal())
+            return True
+        attempt.started_s = self._now()
+        try:
+            output = self._handlers[attempt.request.activity_type](attempt.request)
+            result: Completed | Failed = Completed(output)
+        except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
+            result = Failed(error)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
+            self._report.fatal(error)
+            return False
+        self._report.finished(attempt, result)
+        return True

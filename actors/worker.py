@@ -1,0 +1,114 @@
+"""`WorkerActor`: the participant behind one incarnation of one worker.
+
+Its life is the worker's: when it ends, for whatever reason, the worker is out of the pool. Its executor runs the
+activities, so its own inbox stays free. A worker without activities is idle: it exists, ignores what it is sent and
+stops when it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pykka import ActorRef
+
+from ..messages.activities import Completed, Failed
+from ..messages.errors import ConfigError
+from ..messages.lifecycle import ExitReason
+from . import _orders as orders
+from .attempt import Attempt, Executor, Handler
+from .channel_handle import ChannelHandle
+from .links import LinkedActor, order_exit
+
+ExecutorName = Literal["thread", "asyncio", "process"]
+
+
+class WorkerActor(LinkedActor):
+    """One incarnation of a worker. Ends with its executor, and its executor with it."""
+
+    never_blocks = True
+    ask_errors_crash = True
+
+    def __init__(self, worker_id: str, executor: Executor | None = None) -> None:
+        super().__init__()
+        self.worker_id = worker_id
+        self._executor = executor
+
+    def __str__(self) -> str:
+        """Name the worker too."""
+        return f"{type(self).__name__} {self.worker_id} ({self.actor_urn})"
+
+    def on_receive(self, message: object) -> None:
+        """Ignore it: a worker is given its work through its channel."""
+
+    def on_exit(self, reason: ExitReason) -> None:
+        """Take the executor along."""
+        if self._executor is not None:
+            self._executor.close()
+
+
+class WorkerReport:
+    """What an executor says, brought to the caller and to the channel: the caller first.
+
+    `channel` and `worker` are filled in before the first attempt is handed over.
+    """
+
+    __slots__ = ("channel", "worker")
+
+    def __init__(self) -> None:
+        self.channel: ChannelHandle
+        self.worker: ActorRef[Any]
+
+    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
+        """Answer the caller where nothing else is to be done first, then tell the channel."""
+        answered = False
+        if type(result) is Completed and attempt.conversation.is_direct:
+            answered = attempt.claim()
+            if answered:
+                attempt.conversation.settle(result)
+        attempt.outcome = (result, answered)
+        self.channel.notice(orders.Finished(attempt, result, answered))
+
+    def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
+        """Tell the channel."""
+        self.channel.notice(orders.Crashed(attempt, reason))
+
+    def returned(self, attempt: Attempt, reason: ExitReason) -> None:
+        """Tell the channel."""
+        self.channel.notice(orders.Returned(attempt, reason))
+
+    def fatal(self, error: BaseException) -> None:
+        """End the worker; its end says the rest."""
+        order_exit(self.worker, ExitReason.from_error(error))
+
+
+def make_executor(
+    kind: ExecutorName, handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str
+) -> Executor:
+    """Make the executor of that kind. Raises `ConfigError` for a kind that is not one."""
+    makers: dict[str, Callable[[], Executor]] = {
+        "thread": lambda: _thread(handlers, slots, report, name),
+        "asyncio": lambda: _asyncio(handlers, slots, report, name),
+        "process": lambda: _process(handlers, slots, report, name),
+    }
+    if kind not in makers:
+        raise ConfigError("executor", f"must be one of {', '.join(makers)}, not {kind!r}")
+    return makers[kind]()
+
+
+def _thread(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+    from .executors.thread import ThreadExecutor
+
+    return ThreadExecutor(handlers, slots, report, name)
+
+
+def _asyncio(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+    from .executors.asyncio import AsyncioExecutor
+
+    return AsyncioExecutor(handlers, slots, report, name)
+
+
+def _process(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+    from .executors.process import ProcessExecutor
+
+    return ProcessExecutor(handlers, slots, report, name)

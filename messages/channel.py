@@ -1,0 +1,46 @@
+"""What a channel is made of: a name, a schema, and whether it keeps what passes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import attrs
+
+from .names import ChannelName
+from .schema import Schema
+
+
+class ChannelMode(StrEnum):
+    """What becomes of a message that nobody was there to receive."""
+
+    EPHEMERAL = "ephemeral"
+    """It is gone."""
+    DURABLE = "durable"
+    """It is kept in a store."""
+
+
+@attrs.frozen(kw_only=True)
+class ChannelConfig:
+    """All three are required. The schema may be given as a function, which is called when it is first needed."""
+
+    name: ChannelName | str = attrs.field()
+    _schema: Schema | Callable[[], Schema] = attrs.field(repr=False)
+    mode: ChannelMode = attrs.field(converter=ChannelMode)
+
+    @name.validator
+    def _named(self, _attribute: object, value: object) -> None:
+        if not isinstance(value, ChannelName | str) or not str(value):
+            msg = "a channel's name is a ChannelName or a non-empty text"
+            raise TypeError(msg)
+
+    @_schema.validator
+    def _checked(self, _attribute: object, value: object) -> None:
+        if not isinstance(value, Schema) and not callable(value):
+            msg = f"schema must be a Schema, or a function that gives one, not {type(value).__name__}"
+            raise TypeError(msg)
+
+    @property
+    def schema(self) -> Schema:
+        """The schema that every published payload must meet."""
+        return self._schema if isinstance(self._schema, Schema) else self._schema()
