@@ -21,8 +21,6 @@ import attrs
 import pytest
 from pykka import Actor, ActorRef, ActorRegistry
 
-ROOT = Path(__file__).resolve().parent.parent
-
 LONG_LIVED_THREADS = ("limen-pool", "limen-timer", "limen-watch")
 """Name prefixes of the infrastructure threads that outlive the actors they serve."""
 

@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
 
 FOLDERS = {"limen": "src/limen", "limen/actors": "actors", "limen/messages": "messages"}
 
