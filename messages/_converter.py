@@ -18,7 +18,7 @@ from cattrs.preconf.json import make_converter
 
 from ._wire_errors import error_from_wire, error_to_wire
 from .activities import ActivityRequest, Completed, Failed
-from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
+from .dispatch import MAX_PRIORITY, AckStatus, DispatchAck, DispatchRequest, DispatchResponse
 from .errors import DecodeError, EncodeError
 from .payloads import Local, Payload
 from .wire import MAX_LIMIT_MS
@@ -67,23 +67,27 @@ def _register_results(converter: Converter) -> None:
 
 
 def _register_messages(converter: Converter) -> None:
-    name, priority = override(struct_hook=_name), override(omit_if_default=True, struct_hook=_whole)
+    name, priority = override(struct_hook=_name), override(omit_if_default=True, struct_hook=_priority)
     limits = {field: override(rename=wire, struct_hook=_limit) for field, wire in WIRE_NAMES.items()}
     limits["schedule_to_start_timeout"] = override(
         rename=WIRE_NAMES["schedule_to_start_timeout"], omit_if_default=True, struct_hook=_limit
     )
     converter.register_unstructure_hook(timedelta, lambda limit: limit // _MILLISECOND)
-    _register(converter, ActivityRequest, activity_type=name, task_queue=override(struct_hook=_optional_name), **limits)
+    queue = override(struct_hook=_optional_name)
+    _register(converter, ActivityRequest, "activity_type", "input", activity_type=name, task_queue=queue, **limits)
     _register(converter, DispatchRequest, conversation_id=name, priority=priority)
     _register(converter, DispatchResponse, worker_id=name)
     _register(converter, DispatchAck, conversation_id=name, status=override(struct_hook=_status))
 
 
-def _register(converter: Converter, message: type, **overrides: Any) -> None:
-    """Have cattrs write both directions for a message, and refuse what is no object before it looks for keys."""
+def _register(converter: Converter, message: type, *needed: str, **overrides: Any) -> None:
+    """Have cattrs write both directions for a message.
+
+    What is no object is refused before cattrs looks for keys; `needed` are keys that it would find a default for.
+    """
     build: Callable[[Any, Any], Any] = make_dict_structure_fn(message, converter, **overrides)
     converter.register_unstructure_hook(message, make_dict_unstructure_fn(message, converter, **overrides))
-    converter.register_structure_hook(message, lambda value, kind: build(_object(value), kind))
+    converter.register_structure_hook(message, lambda value, kind: build(_object(value, *needed), kind))
 
 
 def _encoded(payload: Local, local: Converter) -> Payload:
@@ -118,10 +122,9 @@ def _payload_from_wire(value: Any, _kind: Any) -> Payload:
 def _of_numbers(data: Any) -> bytes:
     if not isinstance(data, list):
         raise DecodeError("data", "must be an array of numbers, or a text with an encoding beside it")
-    numbers = [_whole(each) if isinstance(each, (int, float)) else -1 for each in data]
-    if not all(number in _BYTE for number in numbers):
+    if not all(_is_whole(each) and each in _BYTE for each in data):
         raise DecodeError("data", "must hold whole numbers from 0 to 255")
-    return bytes(numbers)
+    return bytes(map(int, data))
 
 
 def _of_base64(data: Any) -> bytes:
@@ -154,9 +157,11 @@ def _under(name: str, decode: Callable[..., Any], *args: Any) -> Any:
         raise DecodeError(path, error.problem) from None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any, *needed: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DecodeError("", f"must be an object, not {type(value).__name__}")
+    for name in needed:
+        _at(value, name)
     return value
 
 
@@ -178,11 +183,23 @@ def _optional_name(value: Any, _kind: Any) -> str | None:
     return None if value is None else _name(value)
 
 
-def _whole(value: Any, _kind: Any = None) -> int:
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> int:
     """Take 3 and 3.0, which JSON does not tell apart."""
-    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+    if not _is_whole(value):
         raise DecodeError("", f"must be a whole number, not {type(value).__name__}")
     return int(value)
+
+
+def _priority(value: Any, _kind: Any) -> int:
+    if abs(priority := _whole(value)) > MAX_PRIORITY:
+        raise DecodeError("", f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}")
+    return priority
 
 
 def _limit(value: Any, _kind: Any) -> timedelta | None:

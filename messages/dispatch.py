@@ -4,14 +4,17 @@ Each exposes the content type under which the codec puts it on the wire.
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from ._checks import instance_of, named, whole
 from .activities import ActivityRequest, ActivityResult, Completed, Failed
 
-__all__ = ["AckStatus", "DispatchAck", "DispatchRequest", "DispatchResponse"]
+__all__ = ["MAX_PRIORITY", "AckStatus", "DispatchAck", "DispatchRequest", "DispatchResponse"]
+
+MAX_PRIORITY = 2**31 - 1
+"""The highest priority; the lowest is its negative."""
 
 
 class AckStatus(StrEnum):
@@ -25,6 +28,12 @@ class AckStatus(StrEnum):
     """Not at all."""
 
 
+def _priority(instance: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    whole(instance, attribute, value)
+    if abs(value) > MAX_PRIORITY:
+        raise ValueError(f"{attribute.name} must be from {-MAX_PRIORITY} to {MAX_PRIORITY}")
+
+
 @attrs.frozen(kw_only=True)
 class DispatchRequest:
     """Ask a channel to hand one activity to one worker."""
@@ -33,7 +42,7 @@ class DispatchRequest:
 
     conversation_id: str = attrs.field(validator=named)
     request: ActivityRequest = attrs.field(validator=instance_of(ActivityRequest))
-    priority: int = attrs.field(default=0, validator=whole)
+    priority: int = attrs.field(default=0, validator=_priority)
     """Higher goes first; equal priorities keep arrival order."""
 
 

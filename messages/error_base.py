@@ -23,7 +23,7 @@ class _Derived:
         return self if error is None else error._text()  # noqa: SLF001 - the two halves of one idea
 
 
-@dataclass_transform(field_specifiers=(derived,))
+@dataclass_transform(eq_default=False, field_specifiers=(derived,))
 class LimenError(Exception):
     """What every error of this library is.
 

@@ -7,7 +7,7 @@ body with a wrong label fails by its shape too. Unknown further keys pass.
 import functools
 from typing import Any
 
-from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
+from .dispatch import MAX_PRIORITY, AckStatus, DispatchAck, DispatchRequest, DispatchResponse
 from .schema import Schema
 
 __all__ = [
@@ -86,7 +86,7 @@ def _body(message: type[DispatchRequest | DispatchResponse | DispatchAck], **pro
 
 
 REQUEST_SCHEMA = _body(DispatchRequest, conversation_id=_NAME, request=_ACTIVITY)
-REQUEST_SCHEMA["properties"]["priority"] = {"type": "integer"}
+REQUEST_SCHEMA["properties"]["priority"] = {"type": "integer", "minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY}
 RESPONSE_SCHEMA = _body(DispatchResponse, worker_id=_NAME, result=_RESULT)
 ACK_SCHEMA = _body(DispatchAck, conversation_id=_NAME, status={"enum": [str(status) for status in AckStatus]})
 

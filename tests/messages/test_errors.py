@@ -56,13 +56,11 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name_
 
 
 class Flaky(RetryableError):
-    """An error as a user writes one, with arguments of its own and an annotated attribute."""
-
-    code: int
+    """An error as a user writes one, with arguments and attributes of its own."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"code {code}")
-        self.code = code
+        self.code: int = code
 
 
 class Coded(TerminalError):

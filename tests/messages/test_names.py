@@ -1,5 +1,6 @@
 """Channel names: the grammar, what it refuses and in which order."""
 
+import contextlib
 import copy
 import pickle
 
@@ -110,13 +111,13 @@ def test_a_name_is_an_immutable_hashable_value():
     assert len({dispatch_channel("a", "b"), dispatch_channel("a", "b"), signal_channel("a", "b")}) == 2
     assert signal_channel("a", "b") != history_channel("a", "b")
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        dispatch_channel("a", "b").id = "c"
+        dispatch_channel("a", "b").id = "c"  # type: ignore[misc]
 
 
 def test_a_name_comes_only_from_the_constructors():
     """CN-07: calling the class is refused, so that every name is a valid one."""
     with pytest.raises(TypeError, match="dispatch_channel"):
-        ChannelName(ChannelKind.DISPATCH, "a", "b")
+        ChannelName(ChannelKind.DISPATCH, "a", "b")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda name: pickle.loads(pickle.dumps(name))])
@@ -162,10 +163,8 @@ def test_what_is_no_name_does_not_parse(text, part):
     assert caught.value.part == part
 
 
-@given(st.text())
+@given(st.text() | st.lists(st.sampled_from(["aion", "dispatch", "signal", "", "a", "é "])).map(".".join))
 def test_parsing_any_text_gives_a_name_or_the_one_error(text):
     """CN-07: nothing else is ever raised, and an accepted text is the name's own."""
-    try:
+    with contextlib.suppress(InvalidChannelName):
         assert str(ChannelName.parse(text)) == text
-    except InvalidChannelName as error:
-        assert error.message in str(error)

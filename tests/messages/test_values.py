@@ -151,11 +151,11 @@ def test_a_result_is_matched_by_its_kind():
     assert told(Failed(ValueError("no"))) == "over: no"
 
 
-@pytest.mark.parametrize("make", [lambda: Completed(b"secret"), lambda: Failed("secret"), lambda: Failed(ValueError)])
-def test_a_result_holds_a_payload_or_an_exception(make):
+@pytest.mark.parametrize(("kind", "value"), [(Completed, b"secret"), (Failed, "secret"), (Failed, ValueError)])
+def test_a_result_holds_a_payload_or_an_exception(kind, value):
     """TY-05: anything else is refused, without quoting it."""
     with pytest.raises(TypeError) as caught:
-        make()
+        kind(value)
 
     assert "secret" not in str(caught.value)
 
@@ -190,40 +190,41 @@ def test_no_types_means_every_type():
 
 
 @pytest.mark.parametrize(
-    ("make", "error"),
+    ("kind", "arguments", "error"),
     [
-        (lambda: HistoryEvent(-1, "e", NOW), ValueError),
-        (lambda: HistoryEvent(True, "e", NOW), TypeError),
-        (lambda: HistoryEvent(0, "", NOW), ValueError),
-        (lambda: HistoryEvent(0, "e", "now"), TypeError),
-        (lambda: SignalPayload("", Payload()), ValueError),
-        (lambda: SignalPayload("s", b"secret"), TypeError),
+        (HistoryEvent, (-1, "e", NOW), ValueError),
+        (HistoryEvent, (True, "e", NOW), TypeError),
+        (HistoryEvent, (0, "", NOW), ValueError),
+        (HistoryEvent, (0, "e", "now"), TypeError),
+        (SignalPayload, ("", Payload()), ValueError),
+        (SignalPayload, ("s", b"secret"), TypeError),
     ],
 )
-def test_signals_and_history_events_are_checked(make, error):
+def test_signals_and_history_events_are_checked(kind, arguments, error):
     """TY-09: sequences count from 0; names are not empty."""
     with pytest.raises(error) as caught:
-        make()
+        kind(*arguments)
 
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("make", "error"),
+    ("kind", "fields", "error"),
     [
-        (lambda: DispatchRequest(conversation_id="", request=REQUEST), ValueError),
-        (lambda: DispatchRequest(conversation_id="c", request="secret"), TypeError),
-        (lambda: DispatchRequest(conversation_id="c", request=REQUEST, priority=True), TypeError),
-        (lambda: DispatchResponse(worker_id="", result=Completed()), ValueError),
-        (lambda: DispatchResponse(worker_id="w", result="secret"), TypeError),
-        (lambda: DispatchAck(conversation_id="c", status="maybe"), ValueError),
-        (lambda: DispatchAck(conversation_id="c"), TypeError),
+        (DispatchRequest, {"conversation_id": "", "request": REQUEST}, ValueError),
+        (DispatchRequest, {"conversation_id": "c", "request": "secret"}, TypeError),
+        (DispatchRequest, {"conversation_id": "c", "request": REQUEST, "priority": True}, TypeError),
+        (DispatchRequest, {"conversation_id": "c", "request": REQUEST, "priority": 2**31}, ValueError),
+        (DispatchResponse, {"worker_id": "", "result": Completed()}, ValueError),
+        (DispatchResponse, {"worker_id": "w", "result": "secret"}, TypeError),
+        (DispatchAck, {"conversation_id": "c", "status": "maybe"}, ValueError),
+        (DispatchAck, {"conversation_id": "c"}, TypeError),
     ],
 )
-def test_dispatch_messages_are_checked_when_they_are_made(make, error):
+def test_dispatch_messages_are_checked_when_they_are_made(kind, fields, error):
     """CD-02: a message that exists is one that can be sent."""
     with pytest.raises(error) as caught:
-        make()
+        kind(**fields)
 
     assert "secret" not in str(caught.value)
 
