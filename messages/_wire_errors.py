@@ -6,28 +6,22 @@ An error of any other kind, or with a field that has no plain JSON form, arrives
 import functools
 import math
 import typing
-from collections.abc import Iterator
 from typing import Any
 
+from . import errors
 from .errors import DecodeError, LimenError, RemoteError
 
 __all__ = ["error_from_wire", "error_to_wire"]
 
-_OURS = __name__.rpartition(".")[0] + "."
 _UNNAMED = "error"
 """The kind of an error that came as a bare text."""
 
 
 @functools.cache
 def _kinds() -> dict[str, type[LimenError]]:
-    """Return this package's own errors by name."""
-    return {kind.__name__: kind for kind in _below(LimenError) if kind.__module__.startswith(_OURS)}
-
-
-def _below(kind: type[LimenError]) -> Iterator[type[LimenError]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _below(each)
+    """Return the errors with fields that `errors` lists, by name; not whatever happens to be imported."""
+    kinds: list[type[LimenError]] = [getattr(errors, name) for name in errors.__all__]
+    return {kind.__name__: kind for kind in kinds if kind.__match_args__}
 
 
 def error_to_wire(error: BaseException) -> dict[str, Any]:
