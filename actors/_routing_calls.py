@@ -17,7 +17,7 @@ from ..messages.pool import ConsumerStateView
 from ..messages.routing import RoutingMessage
 from .router_loader import LoadedRouter
 
-__all__ = ["Chosen", "Lane", "OnAnswer", "RoutingAnswer", "RoutingCall", "RoutingFailed"]
+__all__ = ["Chosen", "Lane", "OnAnswer", "RoutingAnswer", "RoutingCall", "RoutingFailed", "told"]
 
 logger = logging.getLogger("limen")
 
@@ -90,7 +90,7 @@ class RoutingCall:
         try:
             chosen: object = self.loaded.function(self.message, self.views)
         except BaseException as error:  # noqa: BLE001 - not even SystemExit may end the thread
-            return self._crashed(_told(error), error)
+            return self._crashed(told(error), error)
         if chosen is not None and not isinstance(chosen, str):
             return self._crashed(f"it returned a {type(chosen).__name__}, not a worker's id or None", None)
         return Chosen(chosen)
@@ -148,7 +148,7 @@ class Lane:
         return False
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """Give an error's text, even of one that has none to give."""
     try:
         text = str(error)
