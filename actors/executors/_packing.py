@@ -1,0 +1,182 @@
+"""Requests and outcomes as plain tuples, for the way between a parent and its child.
+
+Payload bytes travel as they are. An object is pickled on its own, so that two activities never share a part of it.
+Whatever does not pickle, on either side and in either direction, becomes an `UnpicklableError`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from ...messages.activities import ActivityRequest, Completed, Failed
+from ...messages.errors import UnpicklableError
+from ...messages.payloads import Local, Payload
+
+PAYLOAD, OBJECT, ERROR, UNPICKLABLE = range(4)
+"""What the first field of an item or an outcome says of the others."""
+
+Item = tuple[int, int, bytes, str, Any]
+"""A request: kind, number of its handler, data, content type, limits."""
+
+Outcome = tuple[int, Any, Any]
+"""What came of it: kind, and two fields whose meaning depends on the kind."""
+
+_SMALL_BYTES = 1 << 16
+_SMALL_COUNT = 16
+_ATOMS = frozenset({type(None), bool, int, float})
+_TEXTS = frozenset({str, bytes})
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - named after its like in `concurrent.futures`
+    """The traceback of an error that was raised in a child process, as text. Found as the error's `__cause__`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+# --- requests, packed by the parent -----------------------------------------------------------------------------------
+
+
+def pack_request(request: ActivityRequest, handler_number: int) -> Item:
+    """Pack a request. May run code of the user's. Raises `UnpicklableError`."""
+    limits = _pack_limits(request)
+    given = request.input
+    if isinstance(given, Payload):
+        return PAYLOAD, handler_number, bytes(given.data), str(given.content_type), limits
+    try:
+        return OBJECT, handler_number, pickle.dumps(given.value, pickle.HIGHEST_PROTOCOL), "", limits
+    except Exception as error:
+        raise UnpicklableError("argument", _culprit(given.value), request.activity_type) from error
+
+
+def packs_quickly(request: ActivityRequest) -> bool:
+    """Whether packing takes some microseconds and runs none of the user's code."""
+    given = request.input
+    return len(given.data) < _SMALL_BYTES if isinstance(given, Payload) else _is_plain(given.value, depth=3)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind in _TEXTS:
+        return len(value) < _SMALL_BYTES
+    if depth and (kind is tuple or kind is list):
+        return len(value) <= _SMALL_COUNT and all([_is_plain(each, depth - 1) for each in value])
+    if depth and kind is dict:
+        return not value or (
+            len(value) <= _SMALL_COUNT and all([_is_plain(each, depth - 1) for pair in value.items() for each in pair])
+        )
+    return False
+
+
+def _pack_limits(request: ActivityRequest) -> Any:
+    limits = (
+        request.schedule_to_close_timeout,
+        request.start_to_close_timeout,
+        request.schedule_to_start_timeout,
+    )
+    if request.task_queue is None and limits == (None, None, None):
+        return None
+    queue = None if request.task_queue is None else str(request.task_queue)
+    return (queue, *(None if limit is None else (limit.days, limit.seconds, limit.microseconds) for limit in limits))
+
+
+def _culprit(value: Any) -> str:
+    """Name the type of the innermost part that does not pickle."""
+    for part in _parts(value):
+        try:
+            pickle.dumps(part, pickle.HIGHEST_PROTOCOL)
+        except RecursionError:
+            break
+        except Exception:  # noqa: BLE001 - a pickle of the user's may raise anything
+            return _culprit(part)
+    return type(value).__name__
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return value
+    if isinstance(value, dict):
+        return (part for pair in value.items() for part in pair)
+    return ()
+
+
+# --- requests, unpacked by the child ----------------------------------------------------------------------------------
+
+
+def unpack_request(item: Item, activity_type: str) -> ActivityRequest:
+    """Give the request again. Runs code of the user's and raises what it raises."""
+    kind, _, data, content_type, limits = item
+    given = Payload(data, content_type) if kind == PAYLOAD else Local(pickle.loads(data))
+    if limits is None:
+        return ActivityRequest(activity_type, given)
+    queue, *spans = limits
+    return ActivityRequest(activity_type, given, queue, *(None if span is None else timedelta(*span) for span in spans))
+
+
+# --- outcomes, packed by the child ------------------------------------------------------------------------------------
+
+
+def pack_output(output: Any) -> Outcome:
+    """Pack what a handler returned."""
+    if isinstance(output, Payload):
+        return PAYLOAD, bytes(output.data), str(output.content_type)
+    if not isinstance(output, Local):
+        wrong = TypeError(f"a handler must return a Payload or a Local, not a {type(output).__name__}")
+        return pack_error(wrong)
+    try:
+        return OBJECT, pickle.dumps(output.value, pickle.HIGHEST_PROTOCOL), type(output.value).__name__
+    except Exception as error:  # noqa: BLE001 - a pickle of the user's may raise anything
+        return unpicklable("result", _culprit(output.value), error)
+
+
+def pack_error(error: BaseException) -> Outcome:
+    """Pack what a handler raised, with its traceback as text."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        return ERROR, pickle.dumps(error, pickle.HIGHEST_PROTOCOL), (type(error).__name__, text)
+    except Exception:  # noqa: BLE001 - a pickle of the user's may raise anything
+        return UNPICKLABLE, "exception", (type(error).__name__, text)
+
+
+def unpicklable(what: str, type_name: str, error: BaseException) -> Outcome:
+    """Say that something could not be pickled or unpickled, and why."""
+    return UNPICKLABLE, what, (type_name, "".join(traceback.format_exception(error)))
+
+
+# --- outcomes, unpacked by the parent ---------------------------------------------------------------------------------
+
+
+def unpack_outcome(kind: int, body: Any, more: Any, request: ActivityRequest) -> Completed | Failed:
+    """Give the result of a request. May run code of the user's; raises nothing."""
+    if kind == PAYLOAD:
+        return Completed(Payload(body, more))
+    activity_type = request.activity_type
+    if kind == UNPICKLABLE:
+        type_name, text = more
+        if body == "argument" and isinstance(request.input, Local):
+            type_name = type(request.input.value).__name__
+        return _failed(UnpicklableError(body, type_name, activity_type), RemoteTraceback(text))
+    what, type_name = ("result", more) if kind == OBJECT else ("exception", more[0])
+    try:
+        value = pickle.loads(body)
+        if kind == OBJECT:
+            return Completed(Local(value))
+        return _failed(value, RemoteTraceback(more[1]))
+    except BaseException as error:  # noqa: BLE001 - an unpickling of the user's may raise anything, here on our thread
+        return _failed(UnpicklableError(what, type_name, activity_type), error)
+
+
+def _failed(error: BaseException, cause: BaseException) -> Failed:
+    failed = Failed(error)
+    error.__cause__ = cause
+    return failed

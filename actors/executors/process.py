@@ -1,0 +1,556 @@
+"""Activities in child processes: one at a time in each, and a child's death costs no more than the one it ran.
+
+One thread reads what all children say and notices their deaths, by event. Whoever submits writes to an idle child
+directly. Children are started in the background, from a fork server where there is one, and one more than there are
+slots is kept warm. Limits: the fork server has the environment it was started with; the user's main module must be
+importable; one argument or result is smaller than 2 GiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import selectors
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...messages.activities import Failed
+from ...messages.errors import UnpicklableError
+from ...messages.lifecycle import ExitReason
+from ..attempt import Attempt, Handler, Report
+from ..runtime import Timer, runtime
+from . import _child
+from ._begun import Begun
+from ._children import SHARES_MEMORY, Child, ChildExited, ChildRow, ChildStarted, check_can_start
+from ._crew import Crew, Entry
+from ._framing import frame
+from ._packing import Item, RemoteTraceback, pack_request, packs_quickly, unpack_outcome
+from ._refill import ChildrenKeepDying, Intensity, Refill
+
+__all__ = ["ChildExited", "ChildRow", "ChildStarted", "ChildrenKeepDying", "ProcessExecutor", "Refill"]
+
+logger = logging.getLogger("limen")
+
+OnChildEvent = Callable[[ChildStarted | ChildExited], object]
+
+GRACE_S = 1.0
+"""How long a child that was told to end has until it is killed."""
+
+_STUCK_S = 0.01
+"""When a child has been with one activity for so long, what waits behind it is taken back."""
+_TICK_S = 0.005
+_PREFETCH = 256
+"""How many short activities more than there are slots are accepted, for each slot."""
+_FAILED_STARTS = 3
+"""After so many children in a row that died before they were ready, no more are started."""
+
+
+class ProcessExecutor:
+    """Runs each attempt in one of `slots` child processes.
+
+    Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. `refill` bounds how
+    often children are replaced; beyond it the worker as a whole fails with `ChildrenKeepDying`. `on_child_event` is
+    called on the executor's thread and must not block.
+    """
+
+    name = "process"
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        slots: int,
+        report: Report,
+        name: str,
+        *,
+        refill: Intensity | None = None,
+        on_child_event: OnChildEvent | None = None,
+    ) -> None:
+        check_can_start()
+        self._pickled = _pickle_handlers(handlers)
+        self._kinds = {activity_type: type(handler).__name__ for activity_type, handler in handlers.items()}
+        self._numbers = {activity_type: number for number, activity_type in enumerate(handlers)}
+        self._report = report
+        self._name = name
+        self._refill = refill if refill is not None else Refill()
+        self._on_child_event = on_child_event
+        self._now = runtime().now
+        self.prefetch = 0
+        """How many attempts beyond the slots are welcome; more than 0 only while all activities are short."""
+        self._crew = Crew(slots, self._numbers)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._failed = False
+        self._killing: Timer | None = None
+        self._starting = 0
+        self._started = 0
+        self._failed_starts = 0
+        self._starter: threading.Thread | None = None
+        self._newcomers: deque[Child] = deque()
+        self._full: deque[Child] = deque()
+        """Children whose line had no room for all that was sent."""
+        self._awake = False
+        self._begun = Begun(self._crew.positions) if SHARES_MEMORY else None
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)  # noqa: FBT003
+        self._woken.setblocking(False)  # noqa: FBT003
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._reader = threading.Thread(target=self._read, name=f"limen-process-{name}", daemon=True)
+        self._reader.start()
+        _living.add(self)
+        self._start_more()
+
+    # --- what the worker and the channel call: any thread, never blocks -----------------------------------------------
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run it as soon as a slot is there. After `close` it does nothing."""
+        request = attempt.request
+        number = self._numbers.get(request.activity_type)
+        if number is None:
+            self._report.finished(attempt, Failed(KeyError(request.activity_type)))
+            return
+        item = pack_request(request, number) if packs_quickly(request) else None
+        with self._lock:
+            if self._closed:
+                return
+            crew = self._crew
+            if item is not None and crew.idle and not crew.waiting:
+                child = crew.idle.pop()
+                is_sent = self._send(child, [attempt], frame((child.next_number, [item])))
+            else:
+                crew.waiting.append((attempt, item))
+                is_sent = not crew.idle
+        if not is_sent:
+            self._wake()
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Drop it if it waits, end the child that runs it. It is reported as returned or crashed, to free its slot."""
+        with self._lock:
+            waited = self._crew.remove_waiting(attempt)
+            child = None if waited else self._crew.holder(attempt)
+            if child is not None and not child.ending and self._runs(child, attempt):
+                child.cancelled = attempt
+                child.ending = True
+                self._crew.withdraw(child)
+                child.terminate()
+                runtime().call_later(GRACE_S, lambda: self._kill(child))
+        if waited:
+            self._report.returned(attempt, ExitReason.killed("cancelled"))
+        self._start_more()
+
+    @staticmethod
+    def _runs(child: Child, attempt: Attempt) -> bool:
+        number = child.running()
+        return (child.first() if number is None else child.sent[number]) is attempt
+
+    def children(self) -> tuple[ChildRow, ...]:
+        """Describe the child processes now alive, the spare included."""
+        with self._lock:
+            return self._crew.rows()
+
+    def close(self) -> None:
+        """Take no more work and end the children: idle ones at once, busy ones by SIGTERM, all by SIGKILL in the end."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.prefetch = 0
+            self._crew.waiting.clear()
+            self._crew.idle.clear()
+            for child in self._crew.children:
+                child.dismiss()
+            if self._crew.children or self._starter is not None:
+                self._killing = runtime().call_later(GRACE_S, self._kill_all)
+        self._wake()
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Block until all children, threads and files are gone, at most so long; `False` if some are left."""
+        if self._reader is not threading.current_thread():
+            self._reader.join(timeout_s)
+        return not self._reader.is_alive()
+
+    # --- starting children: a thread of its own, while there are any to start -----------------------------------------
+
+    def _start_more(self) -> None:
+        with self._lock:
+            if self._closed or self._starter is not None:
+                return
+            position = self._crew.take_position(self._starting)
+            if position is None:
+                return
+            self._starting += 1
+            self._starter = threading.Thread(
+                target=self._start_children, args=(position,), name=f"limen-process-start-{self._name}", daemon=True
+            )
+            try:
+                self._starter.start()
+            except RuntimeError as error:  # the system has no more threads to give
+                self._starter = None
+                self._starting -= 1
+                self._crew.give_back(position)
+                problem = error
+            else:
+                return
+        self._fail(problem)
+
+    def _start_children(self, position: int | None) -> None:
+        problem: BaseException | None = None
+        while position is not None:
+            child, problem = self._start_child(position)
+            with self._lock:
+                self._starting -= 1
+                if child is None:
+                    self._crew.give_back(position)
+                    self._failed_starts += 1
+                else:
+                    self._crew.children.add(child)
+                    self._newcomers.append(child)
+                    if self._closed:
+                        child.dismiss()
+                enough = self._closed or self._failed_starts >= _FAILED_STARTS
+                position = None if enough else self._crew.take_position(self._starting)
+                if position is None:
+                    self._starter = None
+                else:
+                    self._starting += 1
+            self._wake()
+        if problem is not None:
+            self._fail(problem)
+
+    def _start_child(self, position: int) -> tuple[Child | None, BaseException | None]:
+        self._started += 1
+        try:
+            return Child.start(f"limen-{self._name}-{self._started}", self._pickled, self._begun, position), None
+        except Exception as error:
+            logger.exception("a child process of %s could not be started", self._name)
+            return None, error
+
+    # --- the reader ---------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:
+            logger.exception("the reader of %s failed", self._name)
+            self._fail(error)
+            self._kill_all()
+        finally:
+            self._clean_up()
+
+    def _turn(self) -> bool:
+        """Wait for something to happen and deal with it; `False` when all is over."""
+        for key, events in self._selector.select(self._tick_s()):
+            if key.data is None:
+                self._drain_wakes()
+            elif key.data not in self._crew.children:
+                continue  # its end came first
+            elif key.fileobj is key.data.data:
+                self._line_ready(key.data, events)
+            else:
+                self._died(key.data)
+        while self._newcomers:
+            self._welcome(self._newcomers.popleft())
+        while self._full:
+            self._await_room(self._full.popleft())
+        self._take_back_stuck()
+        self._pump()
+        with self._lock:
+            return not self._closed or bool(self._crew.children) or self._starter is not None
+
+    def _tick_s(self) -> float | None:
+        """Look after children now and then only while something waits inside one."""
+        return _TICK_S if any(len(child.sent) > 1 for child in self._crew.serving) else None
+
+    def _wake(self) -> None:
+        if self._awake:
+            return
+        self._awake = True
+        with contextlib.suppress(OSError):  # full: it is awake; closed: it is over
+            self._waker.send(b"\0")
+
+    def _drain_wakes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._woken.recv(64)
+        self._awake = False
+
+    def _welcome(self, child: Child) -> None:
+        self._selector.register(child.data, selectors.EVENT_READ, child)
+        if sys.platform != "win32":
+            self._selector.register(child.sentinel, selectors.EVENT_READ, child)
+
+    def _await_room(self, child: Child) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # it has died meanwhile
+            self._selector.modify(child.data, selectors.EVENT_READ | selectors.EVENT_WRITE, child)
+
+    def _line_ready(self, child: Child, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            with self._lock:
+                flushed = child.flush()
+            if flushed:
+                self._selector.modify(child.data, selectors.EVENT_READ, child)
+        if not events & selectors.EVENT_READ:
+            return
+        try:
+            messages = child.incoming.receive()
+        except BlockingIOError:
+            return
+        except (EOFError, OSError):
+            self._line_lost(child)
+            return
+        for message in messages:
+            self._heed(child, message)
+
+    # --- what children say --------------------------------------------------------------------------------------------
+
+    def _heed(self, child: Child, message: Any) -> None:
+        if type(message) is list:
+            self._results(child, message)
+            return
+        match message:
+            case (_child.READY,):
+                self._ready(child)
+            case (_child.RETURNED, numbers):
+                with self._lock:
+                    self._crew.take_back(child, numbers, self._now())
+            case (_child.DYING, _, type_name, text):
+                child.last_words = (type_name, text)
+            case (_child.UNFIT, activity_type, _, text):
+                error = UnpicklableError("activity", self._kinds[activity_type], activity_type)
+                error.__cause__ = RemoteTraceback(text)
+                self._fail(error)
+
+    def _ready(self, child: Child) -> None:
+        with self._lock:
+            self._failed_starts = 0
+            self._crew.ready(child)
+        self._tell(ChildStarted(child.pid))
+
+    def _results(self, child: Child, results: list[Any]) -> None:
+        """Give the child its next work first, then tell of what it has done."""
+        crew = self._crew
+        with self._lock:
+            attempts = crew.settle(child, [(number, took_s) for number, took_s, _, _, _ in results], self._now())
+            self.prefetch = _PREFETCH * crew.slots if crew.pace.is_steady and not self._closed else 0
+        if crew.waiting:
+            self._pump()
+        finished = self._report.finished
+        for attempt, (_, _, kind, body, more) in zip(attempts, results, strict=True):
+            if attempt is None:
+                continue
+            try:
+                finished(attempt, unpack_outcome(kind, body, more, attempt.request))
+            except Exception:
+                logger.exception("a result of %s was not taken", self._name)
+
+    # --- handing out work ---------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Give what waits to those that can take it."""
+        while self._crew.waiting:
+            with self._lock:
+                dropped = self._crew.drop_decided()
+                picked = self._crew.pick()
+            for attempt in dropped:
+                self._report.returned(attempt, ExitReason.normal())
+            if picked is None:
+                return
+            self._give(*picked)
+
+    def _give(self, child: Child, entries: list[Entry]) -> None:
+        attempts, items = self._pack(entries)
+        pieces = self._frame(child, attempts, items)
+        with self._lock:
+            if self._closed:
+                return
+            if child.ending or not child.hears:
+                self._crew.put_back(attempts)
+            elif attempts:
+                self._send(child, attempts, pieces)
+            else:
+                self._crew.free(child, self._now())
+
+    def _pack(self, entries: list[Entry]) -> tuple[list[Attempt], list[Item]]:
+        attempts, items = [], []
+        for attempt, packed in entries:
+            try:
+                item = packed or pack_request(attempt.request, self._numbers[attempt.request.activity_type])
+            except BaseException as error:  # noqa: BLE001 - a pickle of the user's may raise anything
+                self._report.finished(attempt, Failed(_as_unpicklable(error, attempt)))
+            else:
+                attempts.append(attempt)
+                items.append(item)
+        return attempts, items
+
+    def _frame(self, child: Child, attempts: list[Attempt], items: list[Item]) -> list[bytes]:
+        try:
+            return frame((child.next_number, items))
+        except ValueError as error:  # 2 GiB or more
+            for attempt in attempts:
+                self._report.finished(attempt, Failed(_as_unpicklable(error, attempt)))
+            attempts.clear()
+            return []
+
+    def _send(self, child: Child, attempts: list[Attempt], pieces: list[bytes]) -> bool:
+        """Send; `False` if the reader has to see to the rest. With the lock, by whoever the child is given to."""
+        self._crew.hold(child, attempts, self._now())
+        if child.write(pieces):
+            return True
+        self._full.append(child)
+        return False
+
+    def _take_back_stuck(self) -> None:
+        """Ask for what waits behind an activity that takes longer than such activities did so far."""
+        now_s = time.monotonic()
+        with self._lock:
+            for child in self._crew.serving:
+                if len(child.sent) < 2 or child.recalled:
+                    continue
+                number = child.running() or 0
+                if number != child.seen:
+                    child.seen, child.seen_s = number, now_s
+                elif now_s - child.seen_s > _STUCK_S:
+                    child.holds_long = True
+                    child.recall()
+
+    # --- deaths -------------------------------------------------------------------------------------------------------
+
+    def _line_lost(self, child: Child) -> None:
+        """Give it no more; its death is near, and if it is not, we see to it."""
+        self._selector.unregister(child.data)
+        with self._lock:
+            child.hears = False
+            self._crew.withdraw(child)
+        if sys.platform == "win32":
+            child.join(GRACE_S)
+            self._died(child)
+            return
+        runtime().call_later(GRACE_S, lambda: self._kill(child))
+        self._start_more()
+
+    def _died(self, child: Child) -> None:
+        with self._lock:
+            child.hears = False
+        with contextlib.suppress(EOFError, OSError):
+            for message in child.messages():
+                self._heed(child, message)
+        reason = child.exit_reason()
+        with self._lock:
+            guilty = self._crew.bury(child)
+        self._forget(child)
+        self._pump()
+        if guilty is not None and not self._closed:
+            cancelled = guilty is child.cancelled
+            self._report.crashed(guilty, ExitReason.killed("cancelled") if cancelled else reason)
+        self._tell(ChildExited(child.pid, reason, guilty.request.activity_type if guilty is not None else None))
+        if not child.ending:
+            self._count_death(child, reason)
+        self._start_more()
+
+    def _forget(self, child: Child) -> None:
+        for fileobj in (child.data, child.sentinel):
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(fileobj)
+        with contextlib.suppress(ValueError):
+            self._full.remove(child)
+        child.release()
+
+    def _count_death(self, child: Child, reason: ExitReason) -> None:
+        if not child.ready:
+            self._failed_starts += 1
+        if not self._refill.allows(self._now()) or self._failed_starts >= _FAILED_STARTS:
+            self._fail(ChildrenKeepDying(self._name, str(reason)))
+
+    def _kill(self, child: Child) -> None:
+        with self._lock:
+            if child in self._crew.children:
+                child.kill()
+
+    def _kill_all(self) -> None:
+        with self._lock:
+            for child in self._crew.children:
+                child.kill()
+            if self._starter is not None:
+                self._killing = runtime().call_later(GRACE_S, self._kill_all)
+
+    def _fail(self, error: BaseException) -> None:
+        """Give up as a whole."""
+        with self._lock:
+            if self._failed or self._closed:
+                return
+            self._failed = True
+        try:
+            self._report.fatal(error)
+        finally:
+            self.close()
+
+    def _tell(self, event: ChildStarted | ChildExited) -> None:
+        if self._on_child_event is None:
+            return
+        try:
+            self._on_child_event(event)
+        except Exception:
+            logger.exception("a listener failed to take an event of a child process")
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _clean_up(self) -> None:
+        if self._killing is not None:
+            self._killing.cancel()
+        self._free_files()
+
+    def _free_files(self) -> None:
+        self._selector.close()
+        self._waker.close()
+        self._woken.close()
+        if self._begun is not None:
+            self._begun.close()
+
+    def _leave_to_parent(self) -> None:
+        """Let go of everything in a forked copy of this process: the children are not its own."""
+        self._lock = threading.Lock()
+        self._closed = True
+        for child in self._crew.children:
+            child.close_lines()
+        self._crew.children.clear()
+        self._free_files()
+
+
+_living: weakref.WeakSet[ProcessExecutor] = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for executor in list(_living):
+        executor._leave_to_parent()  # noqa: SLF001 - this module's own
+    _living.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
+
+
+def _pickle_handlers(handlers: Mapping[str, Handler]) -> dict[str, bytes]:
+    pickled = {}
+    for activity_type, handler in handlers.items():
+        try:
+            pickled[activity_type] = pickle.dumps(handler, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise UnpicklableError("activity", type(handler).__name__, activity_type) from error
+    return pickled
+
+
+def _as_unpicklable(error: BaseException, attempt: Attempt) -> UnpicklableError:
+    if isinstance(error, UnpicklableError):
+        return error
+    given = attempt.request.input
+    made = UnpicklableError("argument", type(getattr(given, "value", given)).__name__, attempt.request.activity_type)
+    made.__cause__ = error
+    return made
