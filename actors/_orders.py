@@ -71,11 +71,24 @@ class GiveUp:
 
 @attrs.frozen(eq=False)
 class SetManual:
-    """The worker's owner uses so many slots himself; `delta` adds to what he used before."""
+    """The worker's owner uses so many slots himself."""
 
     entry: WorkerEntry
-    slots: int = 0
-    delta: int | None = None
+    slots: int
+
+
+@attrs.frozen(eq=False)
+class TakeSlot:
+    """The worker's owner wants one more slot for himself."""
+
+    entry: WorkerEntry
+
+
+@attrs.frozen(eq=False)
+class GiveSlot:
+    """The worker's owner gives one slot back."""
+
+    entry: WorkerEntry
 
 
 @attrs.frozen(eq=False)

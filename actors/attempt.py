@@ -62,6 +62,13 @@ class Report(Protocol):
         """The worker as a whole cannot go on; all it held is lost."""
 
 
+class Postbox(Protocol):
+    """Where an executor's news goes: the lasting address of a channel."""
+
+    def notice(self, message: object) -> None:
+        """Say something ahead of the backlog. Any thread; never blocks."""
+
+
 class Executor(Protocol):
     """Runs attempts in at most `slots` places at a time."""
 
@@ -73,6 +80,9 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Take no more work, end what can be ended, free all resources. Any thread; never blocks; idempotent."""
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Block until nothing of it is left, at most so long; `False` if something still runs."""
 
 
 Output = Payload | Local

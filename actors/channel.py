@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest, DispatchResponse
@@ -19,6 +19,7 @@ from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, OperationKind
 from . import _decisions as decisions
 from . import _orders as orders
+from ._book import Book
 from ._router_runner import Chosen, router_runner
 from .attempt import Attempt
 from .conversation import Conversation, Phase
@@ -26,27 +27,24 @@ from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
 
-if TYPE_CHECKING:
-    from .channel_handle import ChannelHandle
-
 logger = logging.getLogger("limen")
 
 
 class ChannelActor(LinkedActor):
-    """Serves one channel. What it knows lives in its handle, so that it survives a restart of the actor."""
+    """Serves one channel. What it knows lives in its book, which survives a restart of the actor."""
 
     never_blocks = True
 
-    def __init__(self, handle: ChannelHandle) -> None:
+    def __init__(self, book: Book) -> None:
         super().__init__()
-        self._handle = handle
-        self._state = handle.state
-        self._fanout = handle.fanout
-        self._slot = handle.routing_slot
+        self._book = book
+        self._state = book.state
+        self._fanout = book.fanout
+        self._slot = book.routing_slot
 
     def on_start(self) -> None:
         """Begin with what the last actor of this channel left."""
-        if self._handle.incarnation > 1:
+        if self._book.incarnation > 1:
             self._recover()
 
     def on_receive(self, message: object) -> object:  # noqa: C901, PLR0911, PLR0912 - a clause per message
@@ -65,8 +63,12 @@ class ChannelActor(LinkedActor):
                 return self._carry_out(self._state.returned(attempt, reason))
             case orders.Snapshot():
                 return [message.show(entry) for entry in self._state.serving(message.activity_type)]
-            case orders.SetManual():
-                return self._set_manual(message)
+            case orders.SetManual(entry, slots):
+                return self._carry_out(self._state.set_manual(entry, slots))
+            case orders.TakeSlot(entry):
+                return self._take_slot(entry)
+            case orders.GiveSlot(entry):
+                return self._carry_out(self._state.set_manual(entry, max(0, entry.manual - 1)))
             case orders.Join(entry):
                 return self._join(entry)
             case orders.Leave(entry):
@@ -92,7 +94,7 @@ class ChannelActor(LinkedActor):
             case orders.Close():
                 return self._close()
             case _:
-                logger.warning("%s does not know what to do with a %s", self._handle, type(message).__name__)
+                logger.warning("channel %s does not know what to do with a %s", self._book.name, type(message).__name__)
                 return None
 
     # --- requests -----------------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ class ChannelActor(LinkedActor):
         if conversation.phase is Phase.CLOSED:
             return
         message = orders.TimedOut(conversation, limit, limit_s, attempt)
-        timer = self._runtime.call_later(limit_s, lambda: self._handle.notice(message))
+        timer = self._runtime.call_later(limit_s, lambda: self._book.notice(message))
         conversation.timers += (timer,)
 
     def _timed_out(self, message: orders.TimedOut) -> None:
@@ -149,7 +151,7 @@ class ChannelActor(LinkedActor):
         decided = self._state.finished(attempt, message.result, answered=message.answered)
         if message.answered:
             self._drop_timers(attempt.conversation)
-        if self._handle.listeners and (message.answered or attempt.claimed):
+        if self._book.listeners and (message.answered or attempt.claimed):
             failed = isinstance(message.result, Failed)
             detail = str(message.result.error) if isinstance(message.result, Failed) else ""
             self._emit(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
@@ -190,9 +192,11 @@ class ChannelActor(LinkedActor):
             self._emit_for(EventKind.UNREGISTERED, entry)
         self._carry_out(decided)
 
-    def _set_manual(self, message: orders.SetManual) -> None:
-        slots = message.slots if message.delta is None else message.entry.manual + message.delta
-        self._carry_out(self._state.set_manual(message.entry, max(0, slots)))
+    def _take_slot(self, entry: WorkerEntry) -> bool:
+        if not entry.active or entry.in_flight >= entry.capacity.max_concurrent:
+            return False
+        self._carry_out(self._state.set_manual(entry, entry.manual + 1))
+        return True
 
     def _is_listed(self, entry: WorkerEntry) -> bool:
         return self._state.candidates.entries.get(entry.worker_id) is entry
@@ -215,7 +219,7 @@ class ChannelActor(LinkedActor):
             message.message,
             message.views,
             loaded.limit_s,
-            lambda answer: self._handle.notice(orders.Routed(conversation, answer, offered)),
+            lambda answer: self._book.notice(orders.Routed(conversation, answer, offered)),
         )
 
     def _routed(self, message: orders.Routed) -> None:
@@ -257,7 +261,7 @@ class ChannelActor(LinkedActor):
         limit = attempt.request.start_to_close_timeout
         if limit is not None:
             self._limit(conversation, "start_to_close", limit.total_seconds(), attempt)
-        if self._handle.listeners:
+        if self._book.listeners:
             again = attempt.number > 1
             self._emit(EventKind.REDISPATCHED if again else EventKind.DISPATCHED, attempt)
         attempt.entry.deliver(attempt)
@@ -267,7 +271,7 @@ class ChannelActor(LinkedActor):
 
     def _pause(self, conversation: Conversation, pause_s: float) -> None:
         message = orders.Resume(conversation)
-        self._runtime.call_later(pause_s, lambda: self._handle.notice(message))
+        self._runtime.call_later(pause_s, lambda: self._book.notice(message))
 
     def _conclude(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         self._drop_timers(conversation)
@@ -318,15 +322,15 @@ class ChannelActor(LinkedActor):
     # --- events -------------------------------------------------------------------------------------------------
 
     def _listen(self, message: orders.Listen) -> None:
-        others = tuple(each for each in self._handle.listeners if each is not message.listener)
-        self._handle.listeners = (*others, message.listener) if message.on else others
+        others = tuple(each for each in self._book.listeners if each is not message.listener)
+        self._book.listeners = (*others, message.listener) if message.on else others
 
     def _emit(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
-        if self._handle.listeners:
+        if self._book.listeners:
             self._emit_for(kind, attempt.entry, detail, attempt)
 
     def _emit_for(self, kind: EventKind, entry: WorkerEntry, detail: str = "", attempt: Attempt | None = None) -> None:
-        if not self._handle.listeners:
+        if not self._book.listeners:
             return
         event = Event(
             kind=kind,
@@ -338,7 +342,7 @@ class ChannelActor(LinkedActor):
             activity_type=attempt.request.activity_type if attempt is not None else None,
             detail=detail,
         )
-        for listener in self._handle.listeners:
+        for listener in self._book.listeners:
             try:
                 listener(event)
             except Exception:

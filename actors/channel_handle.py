@@ -1,14 +1,13 @@
 """A channel as the rest of the house holds it: a lasting address for an actor that may come and go.
 
-The actor starts on first use. If it crashes, the next use starts another with the same book and subscribers, within
-a budget of restarts. After `close` nothing starts any more.
+The actor starts on first use. If it crashes, the next use starts another on the same book, within a budget of
+restarts. After `close` nothing starts any more. A channel that nobody holds a handle on ends by itself.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+import weakref
 from typing import Any
 
 from pykka import ActorDeadError, ActorRef, Timeout
@@ -17,57 +16,35 @@ from pykka._envelope import Envelope as Posted
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.channel import ChannelConfig
 from ..messages.errors import LimenError
-from ..messages.events import Event
+from ..messages.schema import Schema
+from ..messages.supervision import RestartIntensity
 from . import _orders as orders
-from ._channel_state import ChannelState
-from ._fanout import Fanout
+from ._book import Book
+from ._supervision import RestartWindow
 from .channel import ChannelActor
 from .conversation import Conversation
-from .router_loader import RoutingSlot
-from .runtime import runtime
+from .runtime import here, runtime
 from .subscription import Inbox, Predicate, Subscription
 
 COMMAND_TIMEOUT_S = 5.0
 """How long an order to a channel may take before it counts as failed."""
 
+RESTARTS = RestartIntensity(max_restarts=8, within_s=60.0)
+"""How often a channel's actor may crash before it is not started again until the window has passed."""
 
-class ChannelHandle:
-    """One channel. Copies are the same channel; making one starts nothing and never fails."""
+NEVER = RestartIntensity(max_restarts=0, within_s=1.0)
+"""A channel that does not survive a crash."""
 
-    def __init__(
-        self,
-        config: ChannelConfig,
-        *,
-        max_restarts: int = 8,
-        within_s: float = 60.0,
-        queue_limit: int = 100_000,
-        parent_urn: str | None = None,
-    ) -> None:
-        self.config = config
-        self.name = str(config.name)
-        self.state = ChannelState(self.name, queue_limit=queue_limit)
-        self.fanout = Fanout(config)
-        self.routing_slot = RoutingSlot(self.state.router)
-        self.listeners: tuple[Callable[[Event], object], ...] = ()
-        self.incarnation = 0
-        """How many actors have served this channel so far."""
+
+class ChannelSession(Book):
+    """The lasting address. Whoever has something to say to a channel says it here."""
+
+    def __init__(self, config: ChannelConfig, restarts: RestartIntensity, queue_limit: int) -> None:
+        super().__init__(config, queue_limit)
         self.closed = False
-        self._max_restarts = max_restarts
-        self._within_s = within_s
-        self._restarts: deque[float] = deque()
-        self._parent_urn = parent_urn
+        self._window = RestartWindow(restarts)
         self._lock = threading.Lock()
         self._ref: ActorRef[ChannelActor] | None = None
-
-    def __repr__(self) -> str:
-        """Name the channel only."""
-        return f"<ChannelHandle {self.name}{' closed' if self.closed else ''}>"
-
-    def __copy__(self) -> ChannelHandle:
-        """Share the channel."""
-        return self
-
-    # --- the actor ----------------------------------------------------------------------------------------------
 
     def ref(self) -> ActorRef[ChannelActor]:
         """Give the live actor, started if need be. Raises `ChannelClosed`, or `DeliveryFailed` out of restarts."""
@@ -81,38 +58,14 @@ class ChannelHandle:
                 self._ref = self._start()
             return self._ref
 
-    def _start(self) -> ActorRef[ChannelActor]:
-        if self._ref is not None:
-            self._count_restart()
-        self.incarnation += 1
-        try:
-            return ChannelActor.start(self)
-        except BaseException:
-            self.incarnation -= 1
-            raise
-
-    def _count_restart(self) -> None:
-        now_s = runtime().now()
-        while self._restarts and self._restarts[0] <= now_s - self._within_s:
-            self._restarts.popleft()
-        if len(self._restarts) >= self._max_restarts:
-            raise DeliveryFailed(
-                f"channel {self.name} crashed {len(self._restarts)} times within {self._within_s:g} s; "
-                "it is not started again until that window has passed"
-            )
-        self._restarts.append(now_s)
-
-    # --- orders -------------------------------------------------------------------------------------------------
-
     def ask(self, message: object, timeout: float = COMMAND_TIMEOUT_S) -> Any:
-        """Give an order and wait for the answer.
-
-        Raises what the order raises; `ChannelClosed`, `DeliveryFailed` when the channel is gone or too slow.
-        """
+        """Give an order and wait for the answer. Raises what the order raises, `ChannelClosed`, `DeliveryFailed`."""
         try:
             return self.ref().ask(message, timeout=timeout)
         except ActorDeadError as error:
-            raise self._dead(error) from error
+            if self.closed:
+                raise ChannelClosed(f"channel {self.name} is closed") from error
+            raise DeliveryFailed(f"channel {self.name} crashed before it handled the order") from error
         except Timeout as error:
             msg = f"channel {self.name} gave no answer to a {type(message).__name__} within {timeout:g} s"
             raise DeliveryFailed(msg) from error
@@ -134,10 +87,92 @@ class ChannelHandle:
             return
         ref.actor_inbox.put(Posted(conversation, reply_to=conversation.reply))
 
-    # --- the bus ------------------------------------------------------------------------------------------------
+    def close(self, timeout: float) -> None:
+        """Close for good; wait for it unless this is an actor's thread."""
+        with self._lock:
+            already, self.closed = self.closed, True
+            ref = self._ref
+        if already or ref is None:
+            return
+        if here.mailbox is not None:
+            ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
+            return
+        try:
+            ref.ask(orders.Close(), timeout=timeout)
+        except (ActorDeadError, Timeout):
+            return
+
+    def let_go(self) -> None:
+        """Close because nobody holds a handle any more. Only posts."""
+        self.closed = True
+        if self._ref is not None:
+            self._ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
+
+    def _start(self) -> ActorRef[ChannelActor]:
+        if self._ref is not None and self._window.passed_by(runtime().now()):
+            limit = self._window.limit
+            raise DeliveryFailed(
+                f"channel {self.name} crashed more than {limit.max_restarts} times within {limit.within_s:g} s; "
+                "it is not started again until that window has passed"
+            )
+        self.incarnation += 1
+        try:
+            return ChannelActor.start(self)
+        except BaseException:
+            self.incarnation -= 1
+            raise
+
+
+class ChannelHandle:
+    """One channel. Copies are the same channel; making one starts nothing and never fails."""
+
+    __slots__ = ("__weakref__", "session")
+
+    def __init__(
+        self, config: ChannelConfig, *, restarts: RestartIntensity = RESTARTS, queue_limit: int = 100_000
+    ) -> None:
+        self.session = ChannelSession(config, restarts, queue_limit)
+        weakref.finalize(self, self.session.let_go).atexit = False
+
+    def __repr__(self) -> str:
+        """Name the channel only."""
+        return f"<ChannelHandle {self.name}{' closed' if self.closed else ''}>"
+
+    def __copy__(self) -> ChannelHandle:
+        """Share the channel."""
+        return self
+
+    @property
+    def name(self) -> str:
+        """The channel's full name."""
+        return self.session.name
+
+    @property
+    def config(self) -> ChannelConfig:
+        """What the channel was made of."""
+        return self.session.config
+
+    @property
+    def schema(self) -> Schema:
+        """The schema in force: the configured one, or what it evolved into."""
+        return self.session.fanout.schema
+
+    @property
+    def closed(self) -> bool:
+        """Whether the channel is closed, for good."""
+        return self.session.closed
+
+    @property
+    def subscriber_count(self) -> int:
+        """How many inboxes are in the fan-out."""
+        return len(self.session.fanout)
+
+    def ref(self) -> ActorRef[ChannelActor]:
+        """Give the live actor, started if need be, for `tell` and `ask`. Raises `ChannelClosed`, `DeliveryFailed`."""
+        return self.session.ref()
 
     def subscribe(self, *, bound: int | None = None) -> Subscription:
-        """Get an inbox that receives whatever is published from now on."""
+        """Get an inbox that receives whatever is published from now on; with a bound, it refuses what is too much."""
         return self._subscribe(Inbox(bound=bound))
 
     def subscribe_filtered(self, predicate: Predicate, *, bound: int | None = None) -> Subscription:
@@ -155,34 +190,16 @@ class ChannelHandle:
         self, payload: bytes, *, publisher_id: str = "anonymous", causal_context: object | None = None
     ) -> int:
         """Publish, and give the number of inboxes that received it."""
-        return int(self.ask(orders.Publish(payload, publisher_id, causal_context)))
-
-    @property
-    def subscriber_count(self) -> int:
-        """How many inboxes are in the fan-out."""
-        return len(self.fanout)
+        return int(self.session.ask(orders.Publish(payload, publisher_id, causal_context)))
 
     def close(self, timeout: float = COMMAND_TIMEOUT_S) -> None:
         """Close every conversation, forget every subscriber and stop the actor. For good, and idempotent."""
-        with self._lock:
-            already, self.closed = self.closed, True
-            ref = self._ref
-        if already or ref is None:
-            return
-        try:
-            ref.ask(orders.Close(), timeout=timeout)
-        except (ActorDeadError, Timeout):
-            return
+        self.session.close(timeout)
 
     def _subscribe(self, inbox: Inbox) -> Subscription:
-        self.ask(orders.Subscribe(inbox))
+        self.session.ask(orders.Subscribe(inbox))
         return Subscription(inbox, self._unsubscribe)
 
     def _unsubscribe(self, inbox: Inbox) -> None:
         inbox.close()
-        self.notice(orders.Unsubscribe(inbox))
-
-    def _dead(self, error: ActorDeadError) -> LimenError:
-        if self.closed:
-            return ChannelClosed(f"channel {self.name} is closed")
-        return DeliveryFailed(f"channel {self.name} crashed before it handled the order: {error}")
+        self.session.notice(orders.Unsubscribe(inbox))

@@ -40,6 +40,7 @@ class Conversation:
         "accepted_s",
         "arrival",
         "attempts",
+        "channel",
         "channel_name",
         "crashes",
         "errors",
@@ -76,6 +77,8 @@ class Conversation:
         self.id = conversation_id
         self.request = request
         self.reply = reply
+        self.channel: Any = None
+        """The handle that keeps the channel alive while this is open."""
         self.channel_name = channel_name
         self.workflow_id = workflow_id
         self.priority = priority

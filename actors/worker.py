@@ -16,8 +16,7 @@ from ..messages.activities import Completed, Failed
 from ..messages.errors import ConfigError
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
-from .attempt import Attempt, Executor, Handler
-from .channel_handle import ChannelHandle
+from .attempt import Attempt, Executor, Handler, Postbox
 from .links import LinkedActor, order_exit
 
 ExecutorName = Literal["thread", "asyncio", "process"]
@@ -56,7 +55,7 @@ class WorkerReport:
     __slots__ = ("channel", "worker")
 
     def __init__(self) -> None:
-        self.channel: ChannelHandle
+        self.channel: Postbox
         self.worker: ActorRef[Any]
 
     def finished(self, attempt: Attempt, result: Completed | Failed) -> None:

@@ -1,1 +1,32 @@
-"""The public face of limen: typed activities handed to supervised workers, inside one process."""
+"""limen hands typed activities to supervised workers, and loses none of them when a worker dies."""
+
+from .activity import Activity, AsyncActivity, activity
+from .actors.recorder import MemoryRecorder, Recorder
+from .app import Limen
+from .events import EventStream
+from .handle import Handle, as_completed
+from .messages.errors import *  # noqa: F403 - the whole tree, listed there
+from .messages.errors import __all__ as _errors
+from .messages.events import Event, EventKind
+from .messages.payloads import Local, Payload
+from .messages.pool import PoolRow
+from .messages.retry import Retry
+
+__all__ = [
+    "Activity",
+    "AsyncActivity",
+    "Event",
+    "EventKind",
+    "EventStream",
+    "Handle",
+    "Limen",
+    "Local",
+    "MemoryRecorder",
+    "Payload",
+    "PoolRow",
+    "Recorder",
+    "Retry",
+    "activity",
+    "as_completed",
+]
+__all__ += _errors

@@ -1,0 +1,29 @@
+"""All that one channel knows and that survives its actor: the book, the fan-out, the router, who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..messages.channel import ChannelConfig
+from ..messages.events import Event
+from ._channel_state import ChannelState
+from ._fanout import Fanout
+from .router_loader import RoutingSlot
+
+
+class Book:
+    """What a channel's actor works on. Its own address, `notice`, is given by who keeps the book."""
+
+    def __init__(self, config: ChannelConfig, queue_limit: int) -> None:
+        self.config = config
+        self.name = str(config.name)
+        self.state = ChannelState(self.name, queue_limit=queue_limit)
+        self.fanout = Fanout(config)
+        self.routing_slot = RoutingSlot(self.state.router)
+        self.listeners: tuple[Callable[[Event], object], ...] = ()
+        self.incarnation = 0
+        """How many actors have worked on it so far."""
+
+    def notice(self, message: object) -> None:
+        """Say something to the channel, ahead of its backlog. Any thread; never blocks."""
+        raise NotImplementedError

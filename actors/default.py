@@ -1,0 +1,130 @@
+"""The one context that a process has without asking for it, and the functions that use it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ..messages.activities import ActivityRequest, Completed, Failed, WorkerCapacity
+from ..messages.dispatch_errors import DispatchFailed
+from ..messages.errors import ConfigError
+from ..messages.names import dispatch_channel
+from . import _orders as orders
+from .context import WorkerContext
+from .conversation import Conversation
+from .recorder import Recorder
+from .registration import WorkerRegistration
+from .router_loader import LoadedRouter, load_router
+from .runtime import runtime
+
+DEFAULT_WORKFLOW_ID = "aion-dispatch"
+
+_lock = threading.Lock()
+_context: WorkerContext | None = None
+
+
+def default_worker_context() -> WorkerContext:
+    """Give the process-wide context; made on first use, the same for every thread, a fresh one after a fork."""
+    global _context  # noqa: PLW0603 - the one process-wide context
+    with _lock:
+        if _context is None:
+            _context = WorkerContext()
+        return _context
+
+
+def reset_default_worker_context() -> None:
+    """Close the process-wide context; the next use makes another. For tests."""
+    global _context  # noqa: PLW0603 - the one process-wide context
+    with _lock:
+        old, _context = _context, None
+    if old is not None:
+        old.close()
+
+
+def register_worker(namespace: str, task_queue: str, capacity: WorkerCapacity, **options: Any) -> WorkerRegistration:
+    """Register a worker with the process-wide context, as `WorkerContext.register_worker` does."""
+    return default_worker_context().register_worker(namespace, task_queue, capacity, **options)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@attrs.frozen(repr=False)
+class DispatchContext:
+    """What a dispatch works with. Each part has a default that works: the process-wide pool, its router, no record."""
+
+    workflow_id: str = attrs.field(default=DEFAULT_WORKFLOW_ID, converter=lambda given: given or DEFAULT_WORKFLOW_ID)
+    worker_pool: WorkerContext = attrs.field(factory=default_worker_context)
+    router: Any = None
+    """A built-in router or a routing function to deploy on the channel; `None` leaves the one that is there."""
+    recorder: Recorder | None = None
+    ids: Callable[[], str] = _new_id
+
+    def __repr__(self) -> str:
+        """Show the workflow id only."""
+        return f"<DispatchContext {self.workflow_id}>"
+
+
+def dispatch_activity(
+    namespace: str,
+    task_queue: str,
+    request: ActivityRequest,
+    context: DispatchContext | None = None,
+    *,
+    timeout: float | None = None,
+) -> Completed:
+    """Hand one activity to one worker of a task queue and block for its result.
+
+    If the recorder has the conversation's outcome, that is the answer, and nothing else is touched. Raises
+    `InvalidChannelName`; `ConfigError` when the request names another queue; `DispatchFailed` with its cause;
+    `pykka.Timeout` after `timeout` seconds, while the work goes on.
+    """
+    context = context or DispatchContext()
+    name = dispatch_channel(namespace, task_queue)
+    if request.task_queue not in {None, task_queue}:
+        raise ConfigError("task_queue", f"the request is for {request.task_queue!r}, the call for {task_queue!r}")
+    conversation_id = context.ids()
+    recorded = context.recorder.outcome(conversation_id) if context.recorder is not None else None
+    if recorded is not None:
+        return _replayed(str(name), context.workflow_id, recorded)
+    conversation = Conversation(
+        conversation_id,
+        attrs.evolve(request, task_queue=task_queue),
+        runtime().create_future(),
+        workflow_id=context.workflow_id,
+        recorder=context.recorder,
+    )
+    if context.router is not None:
+        _deploy(context, namespace, task_queue)
+    context.worker_pool.submit(namespace, task_queue, conversation)
+    return conversation.reply.get(timeout=timeout)
+
+
+def _replayed(name: str, workflow_id: str, recorded: Completed | Failed) -> Completed:
+    if isinstance(recorded, Completed):
+        return recorded
+    if isinstance(recorded.error, DispatchFailed):
+        raise recorded.error
+    raise DispatchFailed(name, workflow_id, str(recorded.error)) from recorded.error
+
+
+def _deploy(context: DispatchContext, namespace: str, task_queue: str) -> None:
+    router = context.router
+    loaded = router if hasattr(router, "pick") or isinstance(router, LoadedRouter) else load_router(router)
+    context.worker_pool.channel(namespace, task_queue).session.ask(orders.Deploy(loaded))
+
+
+def _forget_parent() -> None:
+    """In a forked child: the context's threads are the parent's."""
+    global _context, _lock  # noqa: PLW0603 - the one process-wide context
+    _context, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

@@ -1,0 +1,191 @@
+"""`WorkerRegistration`: a worker's place in a pool, as its owner holds it. Dropping it gives the place up."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from ..messages.activities import ActivityResult, WorkerCapacity
+from ..messages.envelope import Envelope
+from ..messages.errors import InvalidCapacity, LimenError
+from ..messages.lifecycle import ExitReason
+from . import _orders as orders
+from .blueprint import Blueprint
+from .channel_handle import ChannelSession
+from .entry import WorkerEntry
+from .runtime import runtime
+
+logger = logging.getLogger("limen")
+
+
+class Registrar(Protocol):
+    """Who takes workers out of the pool again: the context."""
+
+    def unregister(self, blueprint: Blueprint) -> None:
+        """Take a worker out, step by step."""
+
+    def forsake(self, blueprint: Blueprint) -> None:
+        """Take a worker out without ever waiting."""
+
+
+class WorkerRegistration:
+    """One registered worker. Keeps its context alive; nothing in the context keeps it alive.
+
+    Use it in a `with` block, or call `unregister`. All methods may be called on any thread.
+    """
+
+    __slots__ = ("__weakref__", "_blueprint", "_finalizer", "_registrar")
+
+    def __init__(self, registrar: Registrar, blueprint: Blueprint) -> None:
+        self._registrar = registrar
+        self._blueprint = blueprint
+        self._finalizer = weakref.finalize(self, _drop, registrar, blueprint)
+        self._finalizer.atexit = False
+
+    def __repr__(self) -> str:
+        """Show id, channel and state only."""
+        return f"<WorkerRegistration {self.worker_id} on {self.channel_name} active={self.is_active}>"
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's id."""
+        return self._blueprint.worker_id
+
+    @property
+    def channel_name(self) -> str:
+        """The full name of the dispatch channel."""
+        return self._session.name
+
+    @property
+    def participant(self) -> Any:
+        """What the worker's life hangs on: the actor we started, or what was given to us."""
+        return self._blueprint.participant
+
+    @property
+    def capacity(self) -> WorkerCapacity:
+        """What the worker registered with."""
+        return self._blueprint.capacity
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the worker is in the pool, or will be again when its supervisor has restarted it."""
+        return not self._blueprint.gone.is_set()
+
+    @property
+    def exit_reason(self) -> ExitReason | None:
+        """Why the worker is gone for good; `None` while it is not."""
+        return self._blueprint.exit_reason
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Block until the worker is gone for good, at most `timeout` seconds; say whether it is."""
+        return self._blueprint.gone.wait(timeout)
+
+    # --- slots --------------------------------------------------------------------------------------------------
+
+    @property
+    def current_in_flight(self) -> int:
+        """Slots taken: by dispatch and by `set_in_flight`."""
+        entry = self._blueprint.entry
+        return entry.in_flight if entry is not None else 0
+
+    def set_in_flight(self, slots: int) -> None:
+        """Say how many slots the worker uses apart from what is dispatched to it. Raises `InvalidCapacity`.
+
+        Visible in the next snapshot. More than the maximum is kept as it is.
+        """
+        if isinstance(slots, bool) or not isinstance(slots, int) or slots < 0:
+            raise InvalidCapacity("in_flight", f"must be an int of 0 or more, not {slots!r}")
+        self._session.ask(orders.SetManual(self._entry, slots))
+
+    def acquire(self) -> bool:
+        """Take one slot for the worker's own use, if one is free. Never waits for one."""
+        return bool(self._session.ask(orders.TakeSlot(self._entry)))
+
+    def release(self) -> None:
+        """Give back a slot taken with `acquire`."""
+        self._session.ask(orders.GiveSlot(self._entry))
+
+    @contextmanager
+    def slot(self) -> Iterator[bool]:
+        """Hold a slot for the length of a block; gives `False`, and holds none, when all are taken."""
+        taken = self.acquire()
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.release()
+
+    # --- work that the worker fetches itself --------------------------------------------------------------------
+
+    def try_next(self) -> Envelope | None:
+        """Take the next envelope, in the order of arrival; `None` if there is none, or the worker is gone."""
+        return self._fetched(self._blueprint.inbox.try_take() if self._blueprint.inbox is not None else None)
+
+    def next(self, timeout: float | None = None) -> Envelope | None:
+        """Block up to `timeout` seconds for the next envelope; `None` when time is up or the worker is gone."""
+        return self._fetched(self._blueprint.inbox.take(timeout) if self._blueprint.inbox is not None else None)
+
+    async def anext(self) -> Envelope | None:
+        """Wait for the next envelope without blocking the event loop; `None` when the worker is gone."""
+        inbox = self._blueprint.inbox
+        return self._fetched(await inbox.take_async() if inbox is not None else None)
+
+    def respond(self, envelope: Envelope, result: ActivityResult) -> bool:
+        """Answer a request that came in this envelope.
+
+        `False`, and nothing happens, if it was not dispatched to this worker, or has been decided without it.
+        """
+        attempt = self._blueprint.assigned.pop(envelope.message_id, None)
+        if attempt is None or attempt.claimed:
+            return False
+        attempt.outcome = (result, False)
+        self._session.notice(orders.Finished(attempt, result, answered=False))
+        return True
+
+    def _fetched(self, envelope: Envelope | None) -> Envelope | None:
+        attempt = self._blueprint.assigned.get(envelope.message_id) if envelope is not None else None
+        if attempt is not None:
+            attempt.started_s = runtime().now()
+        return envelope
+
+    # --- leaving ------------------------------------------------------------------------------------------------
+
+    def unregister(self) -> None:
+        """Leave the pool: marked inactive, pruned, subscription dropped, watch ended, owned participant stopped.
+
+        Blocks until that is done, at most some seconds; on an actor's own thread it only says so. A second call, or
+        one after a crash, does nothing. Raises `ChannelLifecycleError` if the pool could not be told; the rest is
+        done all the same.
+        """
+        if self._finalizer.detach() is None:
+            return
+        self._registrar.unregister(self._blueprint)
+
+    def __enter__(self) -> WorkerRegistration:
+        """Unregister at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unregister; errors are logged."""
+        try:
+            self.unregister()
+        except LimenError:
+            logger.exception("%r could not be unregistered in good order", self)
+
+    @property
+    def _session(self) -> ChannelSession:
+        assert self._blueprint.channel is not None
+        return self._blueprint.channel.session
+
+    @property
+    def _entry(self) -> WorkerEntry:
+        assert self._blueprint.entry is not None
+        return self._blueprint.entry
+
+
+def _drop(registrar: Registrar, blueprint: Blueprint) -> None:
+    """Give the place up because nobody holds it. Runs on any thread, also in a garbage collection: only posts."""
+    registrar.forsake(blueprint)

@@ -1,0 +1,77 @@
+"""What a pool looks like from outside: detached rows, safe to keep.
+
+A row is a copy; the pool moves on without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+MAX_IN_FLIGHT = 2**32 - 1
+"""The largest capacity a view shows; a larger one is clamped to it."""
+
+
+class ConsumerId(str):
+    """Who may be chosen by a routing function: a worker's id."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class ConsumerStateView:
+    """What a routing function may know of one worker. Source: behaviour RT-01."""
+
+    consumer: ConsumerId
+    current_in_flight: int = 0
+    max_in_flight: int = 1
+    buffer_depth: int = 0
+    affinity_tags: tuple[str, ...] = ()
+
+    @property
+    def available_capacity(self) -> int:
+        """Free slots, never negative."""
+        return max(0, self.max_in_flight - self.current_in_flight)
+
+    @property
+    def has_capacity(self) -> bool:
+        """Whether one more activity fits."""
+        return self.current_in_flight < self.max_in_flight
+
+    def has_affinity(self, tag: str) -> bool:
+        """Whether the worker carries exactly this tag."""
+        return tag in self.affinity_tags
+
+
+@attrs.frozen
+class DispatchWorker:
+    """One worker of a snapshot: its id, the participant behind it and what a router sees of it."""
+
+    worker_id: str
+    participant: Any = None
+    consumer_state: ConsumerStateView = attrs.field()
+
+    @consumer_state.default
+    def _one_free_slot(self) -> ConsumerStateView:
+        return ConsumerStateView(ConsumerId(self.worker_id))
+
+
+@attrs.frozen
+class PoolRow:
+    """One worker as an operator wants to see it."""
+
+    worker_id: str
+    incarnation: int
+    executor: str
+    """`thread`, `asyncio`, `process`, or `inbox` for a worker that fetches its own work."""
+    max_concurrent: int
+    in_flight: int
+    activity_types: tuple[str, ...]
+    since_s: float
+    """When this incarnation joined, on the runtime's monotonic clock."""
+
+    @property
+    def free(self) -> int:
+        """Slots that would take work now."""
+        return max(0, self.max_concurrent - self.in_flight)

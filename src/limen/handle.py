@@ -1,0 +1,165 @@
+"""`Handle`: the caller's end of one dispatch."""
+
+from __future__ import annotations
+
+import queue as _queue
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+import attrs
+from pykka import ActorDeadError, Timeout
+
+from .actors import _orders as orders
+from .actors.conversation import Conversation
+from .messages.activities import Completed
+from .messages.errors import ChannelLifecycleError
+
+R = TypeVar("R")
+
+
+@attrs.frozen
+class AttemptView:
+    """One try, as the caller may see it."""
+
+    number: int
+    worker_id: str
+    incarnation: int
+    started: bool
+    """Whether it is known to have begun to run."""
+
+
+class Handle(Generic[R]):
+    """What `dispatch` gives. `result()` blocks; `await` does not block the loop. Any thread may hold it."""
+
+    __slots__ = ("__weakref__", "_conversation")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+
+    def __repr__(self) -> str:
+        """Name the activity, its id and its state."""
+        return f"<Handle {self._conversation.request.activity_type} {self.id} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """The id of the conversation."""
+        return self._conversation.id
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `routing`, `running`, `paused` between two tries, or `done`."""
+        return "done" if self.done() else self._conversation.phase.value
+
+    @property
+    def attempts(self) -> tuple[AttemptView, ...]:
+        """All tries so far, in order."""
+        return tuple(
+            AttemptView(each.number, each.worker_id, each.incarnation, each.started_s is not None)
+            for each in self._conversation.attempts
+        )
+
+    @property
+    def errors(self) -> tuple[BaseException, ...]:
+        """What failed tries raised, in order; crashes are not among them."""
+        return self._conversation.errors
+
+    @property
+    def crashes(self) -> int:
+        """How many workers died while they ran it."""
+        return self._conversation.crashes
+
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._conversation.reply.done()
+
+    def result(self, timeout: float | None = None) -> R:
+        """Block for the result, at most `timeout` seconds.
+
+        Raises `TimeoutError` when time is up (the work goes on), `ActivityFailed` with the activity's exception as its
+        cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
+        `ChannelLifecycleError` when the dispatcher was closed.
+        """
+        try:
+            completed = self._conversation.reply.get(timeout=timeout)
+        except Timeout:
+            msg = f"activity {self._conversation.request.activity_type!r} has no result after {timeout:g} s"
+            raise TimeoutError(msg) from None
+        except ActorDeadError as error:
+            raise ChannelLifecycleError(self._conversation.channel_name, str(error)) from error
+        return _value(completed)  # type: ignore[no-any-return]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Block as `result` does, and give the error instead of raising it; `None` if there was none."""
+        try:
+            self.result(timeout)
+        except TimeoutError:
+            if not self.done():
+                raise
+            return self._error()
+        except Exception as error:  # noqa: BLE001 - to give it back is what this is for
+            return error
+        return None
+
+    def _error(self) -> BaseException | None:
+        try:
+            self._conversation.reply.get(timeout=0)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
+        return None
+
+    def cancel(self) -> None:
+        """Give the work up: if it waits it never starts; if it runs, a coroutine or a process is stopped.
+
+        A thread cannot be stopped: it goes on to its end, and its result is ignored. Does not block; harmless when
+        there is an outcome already. The outcome is `ActivityCancelled`.
+        """
+        channel = self._conversation.channel
+        if channel is not None and not self.done():
+            channel.session.notice(orders.Cancel(self._conversation))
+
+    def add_done_callback(self, callback: Callable[[Handle[R]], object]) -> None:
+        """Call `callback(handle)` once there is an outcome: now, or on the thread that brings it. It must not block."""
+        self._conversation.reply.add_done_callback(lambda: callback(self))
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the result without blocking the event loop; raises what `result` raises."""
+        if not self.done():
+            yield from self._settled().__await__()
+        return self.result(timeout=0)
+
+    async def _settled(self) -> None:
+        import asyncio
+
+        await asyncio.wait([asyncio.ensure_future(_outcome(self._conversation))])
+
+
+async def _outcome(conversation: Conversation) -> None:
+    try:
+        await conversation.reply
+    except Exception:  # noqa: BLE001 - it is raised by whoever asks the handle
+        return
+
+
+def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> Iterator[Handle[R]]:
+    """Yield each handle when it is done, in the order of completion.
+
+    Blocks between them; raises `TimeoutError` when `timeout` seconds have passed since the first `next`.
+    """
+    waiting = list(dict.fromkeys(handles))
+    finished: _queue.SimpleQueue[Handle[R]] = _queue.SimpleQueue()
+    for handle in waiting:
+        handle.add_done_callback(finished.put)
+    deadline_s = None if timeout is None else time.monotonic() + timeout
+    for done in range(len(waiting)):
+        try:
+            yield finished.get(timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+        except _queue.Empty:
+            msg = f"{len(waiting) - done} of {len(waiting)} dispatches have no result after {timeout:g} s"
+            raise TimeoutError(msg) from None
+
+
+def _value(completed: Completed) -> Any:
+    """Take the object out of what came back; bytes with a type stay a `Payload`."""
+    output = completed.output
+    return getattr(output, "value", output)
