@@ -1,0 +1,177 @@
+"""Two inboxes with the same three promises.
+
+1. Closing is atomic with putting: a message put after the close is refused, and its asker is told so.
+2. Notices (`put_notice`) overtake the backlog, in order among themselves.
+3. A question remembers who owes the answer.
+
+`ThreadMailbox` is emptied by a thread of its own; `PooledMailbox` by whoever holds its turn.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pykka import ActorDeadError
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from .reply import offer, offer_error
+
+_WAKE: Envelope[Any] = Envelope(None)
+
+
+def refuse(envelope: Envelope[Any], owner: Any) -> None:
+    """Tell the asker, if any, that the actor ended before it got to this message."""
+    if envelope.reply_to is None:
+        return
+    if isinstance(envelope.message, _ActorStop):
+        offer(envelope.reply_to, None)
+        return
+    offer_error(envelope.reply_to, ActorDeadError(f"{_name(owner)} stopped before handling the message"))
+
+
+def _name(owner: Any) -> str:
+    """Name the actor: the owner is the actor itself, and its ref once it is dead."""
+    return str(getattr(owner, "actor_ref", owner))
+
+
+def _refuse_at_once(envelope: Envelope[Any], owner: Any) -> None:
+    error = ActorDeadError(f"{_name(owner)} not found")
+    if envelope.reply_to is None:
+        raise error
+    offer_error(envelope.reply_to, error)
+
+
+class ThreadMailbox:
+    """The inbox of an actor that has a thread: `get` blocks, `put` is one C call.
+
+    How the close needs no lock: a putter looks at `closed` after its put, the closer empties the queue after it sets
+    `closed`. Whichever of the two comes later finds the message, and each message is taken out once.
+    """
+
+    __slots__ = ("__weakref__", "_notices", "_queue", "closed", "owner")
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+        self.closed = False
+        self._queue: SimpleQueue[Envelope[Any]] = SimpleQueue()
+        self._notices: deque[Envelope[Any]] = deque()
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Queue a message. After the close, a tell raises `ActorDeadError` and an ask is answered with it."""
+        if self.closed:
+            return _refuse_at_once(envelope, self.owner)
+        if envelope.reply_to is not None:
+            envelope.reply_to.owed_by = self  # type: ignore[attr-defined]
+        self._queue.put(envelope)
+        if self.closed:
+            self.refuse_rest()  # type: ignore[unreachable]  # another thread may have closed it meanwhile
+        return None
+
+    def put_notice(self, message: object) -> bool:
+        """Queue a message ahead of the backlog; `False` if the actor is gone."""
+        self._notices.append(Envelope(message))
+        self._queue.put(_WAKE)
+        if self.closed:
+            self.refuse_rest()
+            return False
+        return True
+
+    def post(self, message: object) -> None:
+        """Queue a message and do nothing else: safe in a finaliser. After the close it is dropped."""
+        self._queue.put(Envelope(message))
+        if self.closed:
+            self.refuse_rest()
+
+    def get(self) -> Envelope[Any]:
+        """Block for the next message, notices first."""
+        notices, queue = self._notices, self._queue
+        while True:
+            if notices:
+                return notices.popleft()
+            envelope = queue.get()
+            if envelope is not _WAKE:
+                return envelope
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._notices and self._queue.empty()
+
+    def qsize(self) -> int:
+        """Messages waiting, roughly."""
+        return self._queue.qsize()
+
+    def refuse_rest(self) -> None:
+        """Take out all that is left; every asker among it is told."""
+        self._notices.clear()
+        try:
+            while True:
+                refuse(self._queue.get_nowait(), self.owner)
+        except Empty:
+            return
+
+
+class PooledMailbox:
+    """The inbox of an actor without a thread. Whoever puts a message into it while nobody serves it, serves it.
+
+    `turn` is held by the one thread that runs the actor now. A putter that finds it taken may leave: the holder looks
+    once more after giving it up.
+    """
+
+    __slots__ = ("__weakref__", "_messages", "_notices", "_pool", "closed", "owner", "turn")
+
+    def __init__(self, owner: Any, pool: Any) -> None:
+        self.owner = owner
+        self.closed = False
+        self.turn = _thread.allocate_lock()
+        self._pool = pool
+        self._messages: deque[Envelope[Any]] = deque()
+        self._notices: deque[Envelope[Any]] = deque()
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Queue a message and see that it is served. After the close, as `ThreadMailbox.put`."""
+        if self.closed:
+            return _refuse_at_once(envelope, self.owner)
+        if envelope.reply_to is not None:
+            envelope.reply_to.owed_by = self  # type: ignore[attr-defined]
+        self._pool.deliver(self, self._messages, envelope)
+        if self.closed:
+            self.refuse_rest()  # type: ignore[unreachable]  # as above
+        return None
+
+    def put_notice(self, message: object) -> bool:
+        """Queue a message ahead of the backlog; `False` if the actor is gone."""
+        if self.closed:
+            return False
+        self._pool.deliver(self, self._notices, Envelope(message))
+        return True
+
+    def post(self, message: object) -> None:
+        """Queue a message for the pool and do nothing else: safe in a finaliser. After the close it is dropped."""
+        if not self.closed:
+            self._messages.append(Envelope(message))
+            self._pool.submit(self)
+
+    def get(self) -> Envelope[Any]:
+        """Take the next message, notices first. Never blocks: raises `IndexError` when there is none."""
+        return self._notices.popleft() if self._notices else self._messages.popleft()
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._notices and not self._messages
+
+    def qsize(self) -> int:
+        """Messages waiting."""
+        return len(self._notices) + len(self._messages)
+
+    def refuse_rest(self) -> None:
+        """Take out all that is left; every asker among it is told."""
+        self._notices.clear()
+        try:
+            while True:
+                refuse(self._messages.popleft(), self.owner)
+        except IndexError:
+            return

@@ -1,0 +1,72 @@
+"""The runtime of everyday use: a thread for each actor that may block, the shared pool for those that never do."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from .mailbox import PooledMailbox, ThreadMailbox
+from .pool import Pool
+from .reply import Reply
+from .timers import Timer, Timers
+
+_numbers = itertools.count()
+
+_FIXED = uuid.UUID(int=0, version=4).int
+_NOT_FIXED = ~uuid.UUID(int=0, version=4).int & uuid.UUID(int=2**128 - 1, version=4).int
+"""The bits of a random UUID that say what it is, and those that are left to chance. Source: RFC 9562."""
+
+
+class StandardRuntime:
+    """Real threads, real time."""
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Start afresh: at the beginning, and in a forked child, which has none of its parent's threads."""
+        self._pool = Pool()
+        self._random = random.Random(os.urandom(32))
+        self._timers = Timers(after_fire=self._pool.hand_over)
+
+    def create_inbox(self, actor: Any) -> ThreadMailbox | PooledMailbox:
+        """Give the inbox that fits how the actor is run."""
+        return PooledMailbox(actor, self._pool) if actor.never_blocks else ThreadMailbox(actor)
+
+    def create_future(self) -> Reply[Any]:
+        """Give the future for an ask."""
+        return Reply()
+
+    def new_urn(self) -> str:
+        """Give a random URN in the form that Pykka's have, without a system call for each."""
+        bits = self._random.getrandbits(128) & _NOT_FIXED | _FIXED
+        digits = f"{bits:032x}"
+        return f"urn:uuid:{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def start(self, actor: Any, loop: Callable[[], None]) -> None:
+        """Give the actor its thread, or its first turn. Raises `RuntimeError` when no thread can be had."""
+        if actor.never_blocks:
+            actor.begin_pooled()
+            return
+        thread = threading.Thread(
+            target=loop,
+            name=f"{type(actor).__name__}-{next(_numbers)}",
+            daemon=actor.use_daemon_thread,
+        )
+        thread.start()
+
+    def now(self) -> float:
+        """Seconds on the monotonic clock."""
+        return time.monotonic()
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
+        """Have `callback()` called on the timer thread. Never blocks."""
+        return self._timers.call_later(delay_s, callback)
