@@ -71,14 +71,16 @@ class LinkedActor(ThreadingActor):
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         self._runtime = runtime()
         self._life = Life()
-        self._begun = self._ended = self._winding_up = False
+        self._begun = self._started = self._ended = self._winding_up = False
         self._listed = True
+        self._clock = self._runtime.now
         self._now_handling: object = None
+        self._since_s = 0.0
         self._now_reply: Any = None
         self._sweep_at = 64
         parent = here.mailbox
         self._parent_urn: str | None = parent.owner.actor_urn if parent is not None else None
-        self._born_s = self._runtime.now()
+        self._born_s = self._clock()
         # What Pykka's own __init__ does, but for a URN that costs no system call.
         self.actor_urn = self._runtime.new_urn()
         self.actor_inbox = self._create_actor_inbox()
@@ -248,11 +250,13 @@ class LinkedActor(ThreadingActor):
     def _begin(self) -> None:
         self._begun = True
         error = _guarded(self.on_start)
+        self._started = True
         if error is not None:
             self._fail(error)
 
     def _step(self, envelope: Envelope[Any]) -> None:
         """Handle one message and answer it."""
+        self._since_s = self._clock()
         self._now_handling = message = envelope.message
         self._now_reply = reply = envelope.reply_to
         try:
@@ -403,7 +407,10 @@ class LinkedActor(ThreadingActor):
 
 _BEGIN = object()
 
-_STATE = "_begun _born_s _ended _life _listed _now_handling _now_reply _parent_urn _runtime _sweep_at _winding_up"
+_STATE = """
+_begun _born_s _clock _ended _life _listed _now_handling _now_reply _parent_urn _runtime _since_s _started _sweep_at
+_winding_up
+"""
 _OUR_NAMES.update(_STATE.split())
 _OUR_NAMES.update(name for name in vars(LinkedActor) if name.startswith("_") and not hasattr(ThreadingActor, name))
 _OUR_NAMES.update(("begin_pooled", "serve"))

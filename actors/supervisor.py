@@ -139,11 +139,14 @@ class SupervisorActor(LinkedActor):
             case _:
                 return super().on_receive(message)
 
-    def place_of(self, actor_urn: str) -> tuple[str, int] | None:
-        """Give the id of a child and how often it was restarted. Safe on any thread; may be out of date by a moment."""
-        child_id = self._ids.get(actor_urn)
-        child = self._core.children.get(child_id) if child_id is not None else None
-        return (child.spec.id, child.restarts) if child is not None else None
+    def places(self) -> list[tuple[str, str, int]]:
+        """Give (URN, id, restarts) of each child that is there. Safe on any thread; may be a moment out of date."""
+        children = self._core.children.copy()
+        return [
+            (urn, child_id, children[child_id].restarts)
+            for urn, child_id in self._ids.copy().items()
+            if child_id in children
+        ]
 
     # --- requests -------------------------------------------------------------------------------------------------
 
