@@ -151,11 +151,14 @@ class _Child:
 
     def _flush(self, *after: Any) -> None:
         """Send the results at hand, and then the messages `after` them."""
+        done = self._done
         with self._sending:
             results = []
-            with contextlib.suppress(IndexError):
-                while True:
-                    results.append(self._done.popleft())
+            while done:
+                try:
+                    results.append(done.popleft())
+                except IndexError:  # the other thread was quicker
+                    break
             if results:
                 self._send(results)
             for message in after:

@@ -109,6 +109,7 @@ class Child:
         "seen",
         "seen_s",
         "sentinel",
+        "serves",
         "sent",
     )
 
@@ -130,6 +131,8 @@ class Child:
         self.estimate_s = 0.0
         """How long all it holds takes, about."""
         self.ready = False
+        self.serves = False
+        """Whether it has a slot; a spare has none."""
         self.hears = True
         """Whether its line stands."""
         self.ending = False

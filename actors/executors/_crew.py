@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..attempt import Attempt
 from ._children import Child, ChildRow
@@ -67,11 +68,13 @@ class Crew:
         for group in (self.idle, self.serving, self.spares):
             if child in group:
                 group.remove(child)
+        child.serves = False
         self._promote()
 
     def _promote(self) -> None:
         while self.spares and len(self.serving) < self.slots:
             child = self.spares.pop()
+            child.serves = True
             self.serving.append(child)
             self.idle.append(child)
 
@@ -152,26 +155,28 @@ class Crew:
 
     def hold(self, child: Child, attempts: list[Attempt], now_s: float) -> None:
         """Note that a child is being sent these."""
+        estimates_s, numbers = self.pace.estimates_s, self._numbers
         if not child.sent:
             attempts[0].started_s = now_s
-            child.holds_long = not self.pace.is_short(self._numbers[attempts[0].request.activity_type])
+            child.holds_long = not self.pace.is_short(numbers[attempts[0].request.activity_type])
         for attempt in attempts:
-            child.estimate_s += self.pace.estimates_s[self._numbers[attempt.request.activity_type]]
+            child.estimate_s += estimates_s[numbers[attempt.request.activity_type]]
         child.hold(attempts)
 
-    def settle(self, child: Child, results: list[tuple[int, float]], now_s: float) -> list[Attempt | None]:
-        """Note what a child has done, as (number, seconds); give the attempts in the same order."""
-        held = len(child.sent)
+    def settle(self, child: Child, results: list[Any], now_s: float) -> list[Attempt | None]:
+        """Note what a child has done; results begin with (number, seconds). Give the attempts in the same order."""
+        sent, numbers, note = child.sent, self._numbers, self.pace.note
+        held = len(sent)
         settled = []
-        for number, took_s in results:
-            attempt = child.sent.pop(number, None)
+        for result in results:
+            attempt = sent.pop(result[0], None)
             settled.append(attempt)
             if attempt is None:
                 continue
-            self.pace.note(self._numbers[attempt.request.activity_type], took_s)
+            note(numbers[attempt.request.activity_type], result[1])
             if attempt.started_s is None:
-                attempt.started_s = now_s - took_s
-        child.estimate_s *= len(child.sent) / max(held, 1)
+                attempt.started_s = now_s - result[1]
+        child.estimate_s *= len(sent) / held if held else 0.0
         self.free(child, now_s)
         return settled
 
@@ -184,7 +189,7 @@ class Crew:
             return
         child.holds_long = child.recalled = False
         child.estimate_s = 0.0
-        if child.hears and not child.ending and child in self.serving and child not in self.idle:
+        if child.serves and child.hears and not child.ending and child not in self.idle:
             self.idle.append(child)
 
     def take_back(self, child: Child, numbers: list[int], now_s: float) -> None:
@@ -207,5 +212,5 @@ class Crew:
     def rows(self) -> tuple[ChildRow, ...]:
         """Describe the children, in the order of their pids."""
         return tuple(
-            child.row(is_spare=child not in self.serving) for child in sorted(self.children, key=lambda each: each.pid)
+            child.row(is_spare=not child.serves) for child in sorted(self.children, key=lambda each: each.pid)
         )

@@ -12,7 +12,7 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct("=Q")
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 16
 _JOIN_BELOW_BYTES = 1 << 16
 """Copying this much is cheaper than a second system call."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ Outcome = tuple[int, Any, Any]
 
 _SMALL_BYTES = 1 << 16
 _SMALL_COUNT = 16
+_NO_LIMITS = (None, None, None)
 _ATOMS = frozenset({type(None), bool, int, float})
 _TEXTS = frozenset({str, bytes})
 
@@ -69,13 +70,18 @@ def _is_plain(value: Any, depth: int) -> bool:
         return True
     if kind in _TEXTS:
         return len(value) < _SMALL_BYTES
-    if depth and (kind is tuple or kind is list):
-        return len(value) <= _SMALL_COUNT and all([_is_plain(each, depth - 1) for each in value])
-    if depth and kind is dict:
-        return not value or (
-            len(value) <= _SMALL_COUNT and all([_is_plain(each, depth - 1) for pair in value.items() for each in pair])
-        )
-    return False
+    if kind is dict:
+        return not value or (_are_plain(value, depth) and _are_plain(value.values(), depth))
+    return (kind is tuple or kind is list) and _are_plain(value, depth)
+
+
+def _are_plain(values: Collection[Any], depth: int) -> bool:
+    if len(values) > _SMALL_COUNT or not depth:
+        return False
+    for each in values:
+        if type(each) not in _ATOMS and not _is_plain(each, depth - 1):
+            return False
+    return True
 
 
 def _pack_limits(request: ActivityRequest) -> Any:
@@ -84,7 +90,7 @@ def _pack_limits(request: ActivityRequest) -> Any:
         request.start_to_close_timeout,
         request.schedule_to_start_timeout,
     )
-    if request.task_queue is None and limits == (None, None, None):
+    if limits == _NO_LIMITS and request.task_queue is None:
         return None
     queue = None if request.task_queue is None else str(request.task_queue)
     return (queue, *(None if limit is None else (limit.days, limit.seconds, limit.microseconds) for limit in limits))

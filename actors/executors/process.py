@@ -97,6 +97,11 @@ class ProcessExecutor:
         self._full: deque[Child] = deque()
         """Children whose line had no room for all that was sent."""
         self._awake = False
+        """Whether a wake is on its way to the reader."""
+        self._attention = False
+        """Whether something was left for the reader."""
+        self._watches = False
+        """Whether something waits inside a child, behind what it runs."""
         self._begun = Begun(self._crew.positions) if SHARES_MEMORY else None
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)  # noqa: FBT003
@@ -248,29 +253,34 @@ class ProcessExecutor:
 
     def _turn(self) -> bool:
         """Wait for something to happen and deal with it; `False` when all is over."""
-        for key, events in self._selector.select(self._tick_s()):
-            if key.data is None:
+        for key, events in self._selector.select(_TICK_S if self._watches else None):
+            child = key.data
+            if child is None:
                 self._drain_wakes()
-            elif key.data not in self._crew.children:
+            elif child not in self._crew.children:
                 continue  # its end came first
-            elif key.fileobj is key.data.data:
-                self._line_ready(key.data, events)
+            elif key.fileobj is child.data:
+                self._line_ready(child, events)
             else:
-                self._died(key.data)
+                self._died(child)
+        if self._watches:
+            self._take_back_stuck()
+        return self._attend() if self._attention else True
+
+    def _attend(self) -> bool:
+        """Deal with what other threads left for this one; `False` when all is over."""
+        self._attention = False
         while self._newcomers:
             self._welcome(self._newcomers.popleft())
         while self._full:
             self._await_room(self._full.popleft())
-        self._take_back_stuck()
         self._pump()
         with self._lock:
             return not self._closed or bool(self._crew.children) or self._starter is not None
 
-    def _tick_s(self) -> float | None:
-        """Look after children now and then only while something waits inside one."""
-        return _TICK_S if any(len(child.sent) > 1 for child in self._crew.serving) else None
-
     def _wake(self) -> None:
+        """Have the reader attend to what this thread left for it."""
+        self._attention = True
         if self._awake:
             return
         self._awake = True
@@ -281,6 +291,7 @@ class ProcessExecutor:
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(64)
         self._awake = False
+        self._attention = True
 
     def _welcome(self, child: Child) -> None:
         self._selector.register(child.data, selectors.EVENT_READ, child)
@@ -315,6 +326,7 @@ class ProcessExecutor:
         if type(message) is list:
             self._results(child, message)
             return
+        self._attention = True
         match message:
             case (_child.READY,):
                 self._ready(child)
@@ -338,7 +350,7 @@ class ProcessExecutor:
         """Give the child its next work first, then tell of what it has done."""
         crew = self._crew
         with self._lock:
-            attempts = crew.settle(child, [(number, took_s) for number, took_s, _, _, _ in results], self._now())
+            attempts = crew.settle(child, results, self._now())
             self.prefetch = _PREFETCH * crew.slots if crew.pace.is_steady and not self._closed else 0
         if crew.waiting:
             self._pump()
@@ -402,6 +414,8 @@ class ProcessExecutor:
     def _send(self, child: Child, attempts: list[Attempt], pieces: list[bytes]) -> bool:
         """Send; `False` if the reader has to see to the rest. With the lock, by whoever the child is given to."""
         self._crew.hold(child, attempts, self._now())
+        if len(child.sent) > 1:
+            self._watches = True
         if child.write(pieces):
             return True
         self._full.append(child)
@@ -411,13 +425,13 @@ class ProcessExecutor:
         """Ask for what waits behind an activity that takes longer than such activities did so far."""
         now_s = time.monotonic()
         with self._lock:
-            for child in self._crew.serving:
-                if len(child.sent) < 2 or child.recalled:
-                    continue
+            holding = [child for child in self._crew.serving if len(child.sent) > 1]
+            self._watches = bool(holding)
+            for child in holding:
                 number = child.running() or 0
                 if number != child.seen:
                     child.seen, child.seen_s = number, now_s
-                elif now_s - child.seen_s > _STUCK_S:
+                elif now_s - child.seen_s > _STUCK_S and not child.recalled:
                     child.holds_long = True
                     child.recall()
 
@@ -429,6 +443,7 @@ class ProcessExecutor:
         with self._lock:
             child.hears = False
             self._crew.withdraw(child)
+        self._attention = True
         if sys.platform == "win32":
             child.join(GRACE_S)
             self._died(child)
@@ -454,6 +469,7 @@ class ProcessExecutor:
         if not child.ending:
             self._count_death(child, reason)
         self._start_more()
+        self._attention = True
 
     def _forget(self, child: Child) -> None:
         for fileobj in (child.data, child.sentinel):
