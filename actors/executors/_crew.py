@@ -211,6 +211,4 @@ class Crew:
 
     def rows(self) -> tuple[ChildRow, ...]:
         """Describe the children, in the order of their pids."""
-        return tuple(
-            child.row(is_spare=not child.serves) for child in sorted(self.children, key=lambda each: each.pid)
-        )
+        return tuple(child.row(is_spare=not child.serves) for child in sorted(self.children, key=lambda each: each.pid))

@@ -44,6 +44,8 @@ OnChildEvent = Callable[[ChildStarted | ChildExited], object]
 GRACE_S = 1.0
 """How long a child that was told to end has until it is killed."""
 
+_HANG_UP_S = 0.2
+"""How long a child whose line is gone has until it is killed. Usually it is dead, and we are about to hear."""
 _STUCK_S = 0.01
 """When a child has been with one activity for so long, what waits behind it is taken back."""
 _TICK_S = 0.005
@@ -272,9 +274,9 @@ class ProcessExecutor:
         self._attention = False
         while self._newcomers:
             self._welcome(self._newcomers.popleft())
+        self._pump()
         while self._full:
             self._await_room(self._full.popleft())
-        self._pump()
         with self._lock:
             return not self._closed or bool(self._crew.children) or self._starter is not None
 
@@ -419,6 +421,7 @@ class ProcessExecutor:
         if child.write(pieces):
             return True
         self._full.append(child)
+        self._attention = True
         return False
 
     def _take_back_stuck(self) -> None:
@@ -448,7 +451,7 @@ class ProcessExecutor:
             child.join(GRACE_S)
             self._died(child)
             return
-        runtime().call_later(GRACE_S, lambda: self._kill(child))
+        runtime().call_later(_HANG_UP_S, lambda: self._kill(child))
         self._start_more()
 
     def _died(self, child: Child) -> None:

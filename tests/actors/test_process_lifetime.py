@@ -1,0 +1,181 @@
+"""Child processes end with their parent, and an executor leaves nothing behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from processkit import HANDLERS, WAIT_S, Gate, Recorder, attempt, executor, has_ended
+
+from limen.actors.executors.process import ProcessExecutor
+
+PARENT = """
+import sys
+sys.path[:0] = {path!r}
+from processkit import *
+if __name__ == "__main__":
+    process = ProcessExecutor(HANDLERS, 2, Recorder(), "parent")
+    process.submit(attempt({activity!r}, {first!r}))
+    process.submit(attempt("hold", {second!r}))
+    sys.stdin.read()
+"""
+
+
+def _parent(tmp_path: Path, gate: Gate, activity: str = "hold") -> "subprocess.Popen[str]":
+    """Start a process that has two children busy: one with `activity`, one holding at the gate."""
+    script = tmp_path / "parent.py"
+    first = gate.announced if activity == "hold_with_gil" else gate.value
+    script.write_text(PARENT.format(path=sys.path, activity=activity, first=first, second=gate.value))
+    return subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    "activity",
+    ["hold", pytest.param("hold_with_gil", marks=pytest.mark.skipif(sys.platform != "linux", reason="kernel"))],
+)
+@pytest.mark.slow
+def test_children_die_with_a_parent_that_is_killed(tmp_path, activity):
+    """SIGKILL of the parent ends every child, even one whose activity never lets another thread run."""
+    gate = Gate(tmp_path)
+    with _parent(tmp_path, gate, activity) as parent:
+        children = [gate.arrival(), gate.arrival()]
+        parent.kill()
+
+        assert all(has_ended(pid) for pid in children)
+    gate.close()
+
+
+@pytest.mark.slow
+def test_a_parent_that_just_ends_takes_its_children_along(tmp_path):
+    """An executor that nobody closed does not hold its process, and its children go with it."""
+    gate = Gate(tmp_path)
+    with _parent(tmp_path, gate) as parent:
+        children = [gate.arrival(), gate.arrival()]
+        parent.communicate("", timeout=WAIT_S)
+
+        assert parent.returncode == 0
+        assert all(has_ended(pid) for pid in children)
+    gate.close()
+
+
+@pytest.mark.slow
+def test_starting_workers_while_a_child_imports_the_main_module_says_what_to_do(tmp_path):
+    """A script without the main guard gets a clear error in place of endless children."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        f"import sys\nsys.path[:0] = {sys.path!r}\n"
+        "from processkit import *\n"
+        "report = Recorder()\n"
+        "process = ProcessExecutor(HANDLERS, 1, report, 'unguarded')\n"
+        "print(report.next()[0])\n"
+    )
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout == "fatal\n"
+    assert 'if __name__ == "__main__":' in done.stderr
+
+
+def test_closing_again_and_again_leaves_nothing():
+    """After some cycles there are as many files and threads as after the first, and no child."""
+    _cycle()
+    files, threads = _open_files(), threading.active_count()
+    for _ in range(10):
+        _cycle()
+
+    assert (_open_files(), threading.active_count()) == (files, threads)
+
+
+@pytest.mark.slow
+def test_a_hundred_cycles_leave_nothing():
+    """Busy, idle or not even started: no file, no thread, no child stays."""
+    _cycle()
+    files, threads = _open_files(), threading.active_count()
+    for number in range(100):
+        _cycle(work=number % 3)
+
+    assert (_open_files(), threading.active_count()) == (files, threads)
+
+
+def _cycle(work: int = 2) -> None:
+    with executor(slots=2) as (process, report):
+        for _ in range(work):
+            process.submit(attempt("own_pid"))
+        children = [report.value() for _ in range(work)]
+    assert all(has_ended(pid) for pid in children)
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_forked_copy_of_the_parent_holds_no_children(tmp_path):
+    """After a fork the copy has let go: the executor in it does nothing, and the original's children do not notice."""
+    gate = Gate(tmp_path)
+    with executor() as (process, report):
+        process.submit(attempt("hold", gate.value))
+        child = gate.arrival()
+        copy = multiprocessing.get_context("fork").Process(target=_use_the_copy, args=(process,))
+        copy.start()
+        copy.join(WAIT_S)
+        gate.open()
+
+        assert copy.exitcode == 0
+        assert report.value() == child
+    gate.close()
+
+
+def _use_the_copy(process: ProcessExecutor) -> None:
+    process.submit(attempt("echo"))
+    process.cancel(attempt("echo"))
+    process.close()
+    os._exit(0 if process.children() == () else 1)
+
+
+def test_the_users_way_to_start_processes_is_left_alone():
+    """The default start method and its settings stay what they were."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    with executor() as (process, report):
+        process.submit(attempt("echo", 1))
+        report.value()
+
+    assert multiprocessing.get_start_method(allow_none=True) == before
+
+
+def test_children_are_not_listed_as_the_users_own():
+    """`multiprocessing.active_children` would reap them before us and lose their exit codes."""
+    with executor() as (process, report):
+        process.submit(attempt("own_pid"))
+        pid = report.value()
+
+        assert pid not in {child.pid for child in multiprocessing.active_children()}
+
+
+def test_closing_right_away_ends_what_is_only_being_started():
+    """Nothing is left of an executor that never had the time to start."""
+    process = ProcessExecutor(HANDLERS, 3, Recorder(), "test")
+    process.close()
+    process.close()
+
+    assert process.wait_closed(WAIT_S)
+    assert process.children() == ()
+
+
+def test_an_external_sigterm_of_a_spare_is_made_good():
+    """A spare that dies is replaced; work goes on."""
+    events = Recorder()
+    with executor(on_child_event=events._told.put) as (process, report):
+        events.next()
+        events.next()
+        spare = next(row.pid for row in process.children() if row.state == "spare")
+        os.kill(spare, signal.SIGTERM)
+        exited, started = events.next(), events.next()
+        process.submit(attempt("echo", 1))
+
+        assert (exited.pid, exited.reason.signal, exited.activity_type) == (spare, "SIGTERM", None)
+        assert started.pid != spare
+        assert report.value() == 1
