@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from ..messages.channel import ChannelConfig
 from ..messages.events import Event
 from ._channel_state import ChannelState
 from ._fanout import Fanout
+from .conversation import Conversation
 from .router_loader import RoutingSlot
 
 
@@ -21,6 +23,12 @@ class Book:
         self.fanout = Fanout(config)
         self.routing_slot = RoutingSlot(self.state.router)
         self.listeners: tuple[Callable[[Event], object], ...] = ()
+        self.tray: deque[Conversation] = deque()
+        """Requests that have come in and are not in the book yet. Any thread may append."""
+        self.waker: Callable[[], object] | None = None
+        """Wakes an idle slot that will empty the tray; `None` when none is known to be idle."""
+        self.notices: deque[object] = deque()
+        """What was said by `notice` and not handled so far. An actor that crashes leaves them to the next."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 

@@ -15,25 +15,38 @@ from .entry import WorkerEntry
 class Group:
     """Workers that serve exactly the same activity types."""
 
-    __slots__ = ("heap", "size", "types")
+    __slots__ = ("heap", "members", "types")
 
     def __init__(self, types: tuple[str, ...]) -> None:
         self.types = types
-        self.size = 0
+        self.members: dict[WorkerEntry, None] = {}
         self.heap: list[tuple[int, int, int, WorkerEntry]] = []
 
     def push(self, entry: WorkerEntry) -> None:
         """File the entry under its load as it is now."""
-        entry.version += 1
+        if len(self.members) == 1:  # it needs no order
+            return
+        entry.version = version = entry.version + 1
         if not entry.has_room:
             return
-        heapq.heappush(self.heap, (entry.load, entry.order, entry.version, entry))
-        if len(self.heap) > 4 * self.size + 64:
+        heapq.heappush(self.heap, (entry.load, entry.order, version, entry))
+        if len(self.heap) > 4 * len(self.members) + 64:
             self.heap = [item for item in self.heap if item[2] == item[3].version]
             heapq.heapify(self.heap)
 
+    def least(self) -> WorkerEntry | None:
+        """Give the least loaded entry with room, or `None`."""
+        if len(self.members) == 1:
+            (entry,) = self.members
+            return entry if entry.has_room else None
+        first = self.top()
+        return first[3] if first is not None else None
+
     def top(self) -> tuple[int, int, int, WorkerEntry] | None:
         """Give the least loaded entry with room."""
+        if len(self.members) == 1:
+            (entry,) = self.members
+            return (entry.load, entry.order, entry.version, entry) if entry.has_room else None
         heap = self.heap
         while heap:
             first = heap[0]
@@ -64,11 +77,12 @@ class Candidates:
         entry.order = self._orders
         types = tuple(dict.fromkeys(entry.capacity.activity_types))
         group = self._groups.setdefault(types, Group(types))
-        group.size += 1
+        group.members[entry] = None
         entry.group = group
         self.entries[entry.worker_id] = entry
         self._membership_changed()
-        group.push(entry)
+        for each in group.members if len(group.members) == 2 else (entry,):  # noqa: PLR2004 - the first had no order
+            group.push(each)
 
     def remove(self, entry: WorkerEntry) -> None:
         """Offer an entry no more."""
@@ -76,8 +90,8 @@ class Candidates:
             return
         del self.entries[entry.worker_id]
         entry.version += 1
-        entry.group.size -= 1
-        if entry.group.size == 0:
+        del entry.group.members[entry]
+        if not entry.group.members:
             del self._groups[entry.group.types]
         self._membership_changed()
 
@@ -90,8 +104,7 @@ class Candidates:
         """Give the entry with room that holds least, the one that came first among equals."""
         groups = self._serving(activity_type)
         if len(groups) == 1:
-            first = groups[0].top()
-            return first[3] if first is not None else None
+            return groups[0].least()
         tops = [first for group in groups if (first := group.top()) is not None]
         return min(tops)[3] if tops else None
 

@@ -7,6 +7,7 @@ whole again from its plain facts after a crash in the middle of a change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..messages.activities import Completed, Failed
@@ -24,10 +25,10 @@ from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, OperationKind
 from ..messages.routing import RoutingMessage
 from ._candidates import Candidates
-from ._decisions import Ask, CallOff, Close, Decision, HandOver, Note, Pause
+from ._decisions import Ask, CallOff, Close, Decision, Note, Pause
 from ._waiting import WaitingRoom
 from .attempt import Attempt
-from .conversation import Conversation, Phase
+from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation, Phase
 from .entry import WorkerEntry
 from .routers import LeastLoaded, Router
 
@@ -48,7 +49,10 @@ class ChannelState:
         """The built-in router; `None` while a routing function is deployed."""
         self.candidates = Candidates()
         self.waiting = WaitingRoom()
-        self.open: dict[str, Conversation] = {}
+        self.saturated: set[str] = set()
+        """Activity types that are served here by workers none of which has a free slot now."""
+        self.apart: dict[Conversation, None] = {}
+        """Requests that are neither with a worker nor in line: between two tries, or being routed."""
         self.vacancies: dict[str, tuple[str, ...]] = {}
         """Workers whose next incarnation is on its way, and what they serve."""
         self.routing: Conversation | None = None
@@ -60,26 +64,34 @@ class ChannelState:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def submit(self, conversation: Conversation) -> list[Decision]:
+    def submit(self, conversation: Conversation) -> Sequence[Decision]:
         """Take a new request: hand it over, let it wait, or refuse it."""
         self._arrivals += 1
         conversation.arrival = self._arrivals
-        self.open[conversation.id] = conversation
-        opened: list[Decision] = []
-        if conversation.recorder is not None:
-            opened.append(self._note(conversation, OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED))
-        return opened + self._place(conversation)
+        conversation.channel_name = self.name
+        if not conversation.is_plain:
+            return self._open(conversation)
+        if conversation.activity_type in self.saturated and self.waiting.count < self.queue_limit:
+            self.waiting.add(conversation)
+            return ()
+        return self._place(conversation)
+
+    def _open(self, conversation: Conversation) -> list[Decision]:
+        if conversation.recorder is None:
+            return self._place(conversation)
+        opened = self._note(conversation, OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
+        return [opened, *self._place(conversation)]
 
     def resume(self, conversation: Conversation) -> list[Decision]:
         """Try a request again after its pause."""
-        return self._place(conversation) if conversation.phase is Phase.PAUSED else []
+        return self._place(conversation) if conversation.phase is PAUSED else []
 
     def cancel(self, conversation: Conversation, error: BaseException | None = None) -> list[Decision]:
         """Give up a request: one that waits never starts, one that runs is called off. No-op when it has an outcome."""
-        if conversation.phase is Phase.CLOSED:
+        if conversation.phase is CLOSED:
             return []
-        outcome = error or ActivityCancelled(conversation.request.activity_type)
-        if conversation.phase is not Phase.RUNNING:
+        outcome = error or ActivityCancelled(conversation.activity_type)
+        if conversation.phase is not RUNNING:
             return [self._close(conversation, outcome)]
         attempt = conversation.attempts[-1]
         if not attempt.claim():
@@ -88,8 +100,8 @@ class ChannelState:
 
     def timed_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> list[Decision]:
         """Act on a limit that ran out: close the request, or fail its attempt and perhaps try again."""
-        running = conversation.phase is Phase.RUNNING
-        if conversation.phase is Phase.CLOSED or (limit == "schedule_to_start" and running):
+        running = conversation.phase is RUNNING
+        if conversation.phase is CLOSED or (limit == "schedule_to_start" and running):
             return []
         error = self._time_out(conversation, limit, limit_s, now_s)
         if limit != "start_to_close":
@@ -124,6 +136,31 @@ class ChannelState:
             decisions = self._concluded(attempt, result)
         return decisions + self._fill(attempt.entry)
 
+    def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
+        """End an attempt whose caller has its answer, and put what waits first into the same slot.
+
+        `True` if nothing waits and the slot is free now. `None`, and nothing has changed, if more is to be decided.
+        """
+        entry = attempt.entry
+        held = entry.attempts
+        capacity = entry.capacity
+        if attempt not in held or self.router is None or not entry.active or entry.exited is not None:
+            return None
+        waiting = self.waiting
+        following = waiting.next_for(capacity.activity_types) if waiting.count else None
+        if following is None:
+            attempt.conversation.phase = CLOSED
+            return self._free(attempt)
+        if not following.is_plain or entry.manual + len(held) > capacity.max_concurrent:
+            return None
+        attempt.conversation.phase = CLOSED
+        waiting.take(following, RUNNING)
+        successor = Attempt(following, entry, len(following.attempts) + 1)
+        following.attempts += (successor,)
+        held.remove(attempt)
+        held.add(successor)
+        return successor
+
     def crashed(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
         """What ran this attempt died, its worker lives: free the slot and re-dispatch the request."""
         if not self._free(attempt):
@@ -147,12 +184,14 @@ class ChannelState:
         self.vacancies.pop(entry.worker_id, None)
         if not entry.active or entry.exited is not None:
             return self._hopeless()
+        self.saturated.clear()
         self.candidates.add(entry)
         return self._fill(entry)
 
     def leave(self, entry: WorkerEntry, reason: ExitReason, *, vacancy: bool = False) -> list[Decision]:
         """Take a worker out first, then hand on what it held. `vacancy`: its next incarnation is on its way."""
         entry.active = False
+        self.saturated.clear()
         self.candidates.remove(entry)
         if vacancy:
             self.vacancies[entry.worker_id] = entry.capacity.activity_types
@@ -170,6 +209,7 @@ class ChannelState:
 
     def set_manual(self, entry: WorkerEntry, slots: int) -> list[Decision]:
         """Take note of slots that the worker's owner uses himself."""
+        self.saturated.clear()
         entry.manual = slots
         self.candidates.changed(entry)
         return self._fill(entry)
@@ -184,13 +224,14 @@ class ChannelState:
 
     def deploy(self, router: Router | None) -> list[Decision]:
         """Let another router decide from the next request on; `None` for a routing function."""
+        self.saturated.clear()
         self.router = router
         return self._fill_all()
 
     def routed(self, conversation: Conversation, choice: str | None, offered: tuple[str, ...]) -> list[Decision]:
         """Act on what the routing function answered."""
         self.routing = None
-        if conversation.phase is not Phase.ROUTING:
+        if conversation.phase is not ROUTING:
             return self._fill_all()
         if choice is None:
             return [self._close(conversation, self._nobody(conversation, "the router chose nobody")), *self._fill_all()]
@@ -205,7 +246,7 @@ class ChannelState:
     def routing_failed(self, conversation: Conversation, error: BaseException) -> list[Decision]:
         """The routing function gave no answer."""
         self.routing = None
-        if conversation.phase is not Phase.ROUTING:
+        if conversation.phase is not ROUTING:
             return self._fill_all()
         return [self._close(conversation, error), *self._fill_all()]
 
@@ -214,25 +255,34 @@ class ChannelState:
     def close(self, error: BaseException) -> list[Decision]:
         """Close every open conversation with this error."""
         decisions: list[Decision] = []
-        for conversation in list(self.open.values()):
+        for conversation in self.open():
             decisions += self.cancel(conversation, error)
         return decisions
 
+    def open(self) -> list[Conversation]:
+        """List every conversation without an outcome, as far as the book knows."""
+        running = [attempt.conversation for entry in self.candidates for attempt in entry.attempts]
+        return [*running, *self.waiting.all(), *self.apart]
+
     def recover(self) -> list[Decision]:
         """Make all that is derived again from the facts, after the actor that kept this book has crashed."""
+        self.saturated.clear()
         self.candidates.rebuild()
         self.routing = None
+        waiting = [*self.waiting.all(), *(each for each in self.apart if each.phase is ROUTING)]
+        self.apart = {each: None for each in self.apart if each.phase is PAUSED}
         self.waiting = WaitingRoom()
-        for conversation in self.open.values():
-            if conversation.phase in {Phase.WAITING, Phase.ROUTING, Phase.NEW}:
-                self.waiting.add(conversation)
+        for conversation in waiting:
+            self.waiting.add(conversation)
         return self._fill_all()
 
     # --- how it decides -----------------------------------------------------------------------------------------
 
     def _place(self, conversation: Conversation) -> list[Decision]:
         """Find a slot for a request that has none."""
-        activity_type = conversation.request.activity_type
+        if self.apart:
+            self.apart.pop(conversation, None)
+        activity_type = conversation.activity_type
         if self.router is not None:
             entry = self.router.pick(self.candidates, activity_type, conversation.key)
             if entry is not None:
@@ -245,11 +295,18 @@ class ChannelState:
             full = QueueFull(self.name, conversation.workflow_id, activity_type, self.waiting.count)
             return [self._close(conversation, full)]
         self.waiting.add(conversation)
+        if self.router is not None and conversation.activity_type not in self.saturated:
+            self._note_saturation(conversation.activity_type)
         return []
+
+    def _note_saturation(self, activity_type: str) -> None:
+        """Remember that requests of this type can do nothing but wait until a slot becomes free."""
+        if self.candidates.serves(activity_type):
+            self.saturated.add(activity_type)
 
     def _may_be_served(self, conversation: Conversation) -> bool:
         """Whether waiting makes sense: somebody serves it, will serve it, or the caller gave it time."""
-        activity_type = conversation.request.activity_type
+        activity_type = conversation.activity_type
         return (
             self.candidates.serves(activity_type)
             or any(not types or activity_type in types for types in self.vacancies.values())
@@ -259,10 +316,12 @@ class ChannelState:
     def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
         attempt = Attempt(conversation, entry, len(conversation.attempts) + 1)
         conversation.attempts += (attempt,)
-        conversation.phase = Phase.RUNNING
+        conversation.phase = RUNNING
+        if self.apart:
+            self.apart.pop(conversation, None)
         entry.attempts.add(attempt)
         self.candidates.changed(entry)
-        return [HandOver(attempt)]
+        return [attempt]
 
     def _free(self, attempt: Attempt) -> bool:
         """Give back the slot; `False` if it was given back before, with its worker."""
@@ -270,6 +329,7 @@ class ChannelState:
         if attempt not in entry.attempts:
             return False
         entry.attempts.remove(attempt)
+        self.saturated.clear()
         self.candidates.changed(entry)
         return True
 
@@ -282,10 +342,10 @@ class ChannelState:
                 break
             if self.router is None:
                 return decisions + self._fill_by_function(conversation)
-            chosen = self.router.pick(self.candidates, conversation.request.activity_type, conversation.key)
+            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
             if chosen is None:
                 break
-            self.waiting.leave(conversation, Phase.NEW)
+            self.waiting.leave(conversation, NEW)
             decisions += self._hand_over(conversation, chosen)
         return decisions
 
@@ -295,7 +355,7 @@ class ChannelState:
     def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
         if self.routing is not None:
             return []
-        self.waiting.leave(conversation, Phase.NEW)
+        self.waiting.leave(conversation, NEW)
         return self._ask_router(conversation)
 
     def _is_offered(self, entry: WorkerEntry) -> bool:
@@ -310,7 +370,7 @@ class ChannelState:
         }
         if conversation.key is not None:
             fields["key"] = conversation.key
-        conversation.phase = Phase.ROUTING
+        self._set_apart(conversation, ROUTING)
         self.routing = conversation
         views = tuple(entry.view() for entry in self.candidates.members(request.activity_type))
         return [Ask(conversation, RoutingMessage(fields), views)]
@@ -319,6 +379,7 @@ class ChannelState:
         """The choice was on offer but is gone or full by now: wait for a slot, and ask again then."""
         self.reroutes += 1
         conversation.reroutes += 1
+        self.apart.pop(conversation, None)
         if conversation.reroutes > MAX_REROUTES:
             error = self._nobody(conversation, "the router kept choosing workers without a free slot")
             return [self._close(conversation, error), *self._fill_all()]
@@ -354,7 +415,7 @@ class ChannelState:
         policy = conversation.retry
         pause_s = policy.pause_s(len(conversation.errors), error, conversation.chance()) if policy else None
         if pause_s is not None:
-            conversation.phase = Phase.PAUSED
+            self._set_apart(conversation, PAUSED)
             noted = self._note(conversation, OperationKind.ACTIVITY_RETRIED, message=str(error), retryable=True)
             return [noted, Pause(conversation, pause_s)]
         if isinstance(error, ActivityTimedOut):
@@ -363,7 +424,7 @@ class ChannelState:
         failed = ActivityFailed(
             self.name,
             conversation.workflow_id,
-            conversation.request.activity_type,
+            conversation.activity_type,
             attempt.worker_id,
             type(error).__name__,
             str(error),
@@ -376,7 +437,7 @@ class ChannelState:
         """An attempt went down with its worker or its process: the request goes to another."""
         conversation = attempt.conversation
         if not attempt.claim():
-            if conversation.phase is Phase.RUNNING and conversation.attempts[-1] is attempt:
+            if conversation.phase is RUNNING and conversation.attempts[-1] is attempt:
                 self._forget(conversation)  # its result reached the caller before the end
             return []
         crash = WorkerCrashed(self.name, conversation.workflow_id, attempt.worker_id, str(reason))
@@ -390,7 +451,7 @@ class ChannelState:
             poison = PoisonActivity(
                 self.name,
                 conversation.workflow_id,
-                conversation.request.activity_type,
+                conversation.activity_type,
                 conversation.crashes,
                 attempt.worker_id,
             )
@@ -407,17 +468,21 @@ class ChannelState:
         self._forget(conversation)
         return Close(conversation, outcome)
 
+    def _set_apart(self, conversation: Conversation, phase: Phase) -> None:
+        conversation.phase = phase
+        self.apart[conversation] = None
+
     def _forget(self, conversation: Conversation) -> None:
-        if conversation.phase is Phase.WAITING:
-            self.waiting.leave(conversation, Phase.CLOSED)
-        conversation.phase = Phase.CLOSED
-        self.open.pop(conversation.id, None)
+        if conversation.phase is WAITING:
+            self.waiting.leave(conversation, CLOSED)
+        conversation.phase = CLOSED
+        self.apart.pop(conversation, None)
 
     def _nobody(self, conversation: Conversation, why: str = "") -> DispatchFailed:
         error = NoWorkersAvailable(
             self.name,
             conversation.workflow_id,
-            conversation.request.activity_type,
+            conversation.activity_type,
             self.candidates.served_types(),
             why or (f"the last one crashed: {conversation.last_crash}" if conversation.last_crash else ""),
         )
@@ -425,13 +490,13 @@ class ChannelState:
         return error
 
     def _time_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> ActivityTimedOut:
-        attempt = conversation.attempts[-1] if conversation.phase is Phase.RUNNING else None
+        attempt = conversation.attempts[-1] if conversation.phase is RUNNING else None
         began_s = attempt.started_s if attempt is not None and limit == "start_to_close" else conversation.accepted_s
         return ActivityTimedOut(
             self.name,
             conversation.workflow_id,
             limit,
-            conversation.request.activity_type,
+            conversation.activity_type,
             attempt.worker_id if attempt is not None else None,
             now_s - (began_s or conversation.accepted_s),
             limit_s,

@@ -13,13 +13,6 @@ from .conversation import Conversation
 
 
 @attrs.frozen(eq=False)
-class HandOver:
-    """Give the attempt to its worker; the slot is taken already."""
-
-    attempt: Attempt
-
-
-@attrs.frozen(eq=False)
 class Note:
     """Keep an operation of this conversation."""
 
@@ -59,4 +52,5 @@ class CallOff:
     attempt: Attempt
 
 
-Decision = HandOver | Note | Close | Ask | Pause | CallOff
+# An `Attempt` among the decisions says: give it to its worker; the slot is taken already.
+Decision = Attempt | Note | Close | Ask | Pause | CallOff

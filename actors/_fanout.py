@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import UTC, datetime
 from typing import Any
 
-from ..messages.channel import ChannelConfig
-from ..messages.envelope import Envelope
+from ..messages.channel import ChannelConfig, Delivery
 from ..messages.schema import Schema
 from . import _orders as orders
+from ._round import Round, Taken, delivery
 from .subscription import Inbox
 
 
 class Fanout:
-    """Puts each valid payload into every matching inbox. Used by one thread at a time: the channel's."""
+    """Puts each envelope into every matching inbox. Changed by one thread at a time: the channel's."""
 
     def __init__(self, config: ChannelConfig) -> None:
         self._config = config
+        self._configured: Schema | None = None
         self._evolved: Schema | None = None
         self._inboxes: dict[int, Inbox] = {}
 
     def __len__(self) -> int:
-        """Count the subscribers."""
-        return len(self._inboxes)
+        """Count the subscribers. Any thread."""
+        return sum(not inbox.closed for inbox in list(self._inboxes.values()))
 
     @property
     def schema(self) -> Schema:
-        """The schema in force."""
-        return self._evolved or self._config.schema
+        """The schema in force. Any thread; the first use may compile it, and raises what that raises."""
+        if self._evolved is not None:
+            return self._evolved
+        if self._configured is None:
+            self._configured = self._config.schema
+        return self._configured
 
     def handle(self, message: object, _actor: Any) -> object:
-        """Act on one of the fan-out's orders."""
+        """Act on one of the fan-out's orders, unless whoever gave it has given it up."""
         match message:
-            case orders.Publish():
-                return self._publish(message)
-            case orders.Subscribe(inbox):
-                self._inboxes[id(inbox)] = inbox
             case orders.Unsubscribe(inbox):
                 self.remove(inbox)
-            case orders.Evolve(evolve):
-                self._evolved = evolve(self.schema)
+            case orders.Publish() if message.claim():
+                return self._publish(message)
+            case orders.Subscribe(inbox) if message.claim():
+                self._inboxes[id(inbox)] = inbox
+            case orders.Evolve() if message.claim():
+                return self._evolve(message)
         return None
 
     def remove(self, inbox: Inbox) -> None:
@@ -49,18 +52,26 @@ class Fanout:
         inbox.close()
 
     def close(self) -> None:
-        """Forget every subscriber."""
+        """Forget every subscriber. Never blocks, so that a finaliser may call it once the channel is gone."""
         for inbox in list(self._inboxes.values()):
             self.remove(inbox)
 
-    def _publish(self, message: orders.Publish) -> int:
-        schema = self.schema
-        envelope = Envelope(
-            message_id=str(uuid.uuid4()),
-            payload=schema.normalise(message.payload),
-            schema_id=schema.id,
-            publisher_id=message.publisher_id,
-            timestamp=datetime.now(UTC),
-            causal_context=message.causal_context,
-        )
-        return sum(inbox.offer(envelope) for inbox in list(self._inboxes.values()))
+    def _publish(self, message: orders.Publish) -> Delivery | Round | None:
+        """Deliver to all that do not filter, and then ask the filters. `None`: that schema is no longer in force."""
+        if message.schema is not self.schema:
+            return None
+        taken: list[Taken] = []
+        filtering: list[Inbox] = []
+        for inbox in list(self._inboxes.values()):
+            if inbox.filter is None:
+                taken.append(inbox.offer(message.envelope))
+            elif not inbox.closed:
+                filtering.append(inbox)
+        return Round(message.envelope, taken, filtering) if filtering else delivery(taken)
+
+    def _evolve(self, message: orders.Evolve) -> bool:
+        """Put a schema in force; `False` if the one it grew from is no longer."""
+        if message.old is not self.schema:
+            return False
+        self._evolved = message.new
+        return True

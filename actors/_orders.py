@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ..messages.activities import Completed, Failed
+from ..messages.envelope import Envelope
 from ..messages.events import Event
 from ..messages.lifecycle import Down, ExitReason
 from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
+
+if TYPE_CHECKING:
+    from ..messages.schema import Schema
 
 
 @attrs.frozen(eq=False)
@@ -140,16 +145,26 @@ class Routed:
 
 
 @attrs.frozen(eq=False)
-class Publish:
-    """Fan a payload out to every subscriber."""
+class Revocable:
+    """An order that whoever gave it may give up before it is carried out: whoever claims it first has it."""
 
-    payload: bytes
-    publisher_id: str
-    causal_context: object | None = None
+    _unclaimed: _thread.LockType = attrs.field(init=False, factory=_thread.allocate_lock, repr=False)
+
+    def claim(self) -> bool:
+        """Take it, to carry it out or to see that nobody does; `True` for the first caller only."""
+        return self._unclaimed.acquire(blocking=False)
 
 
 @attrs.frozen(eq=False)
-class Subscribe:
+class Publish(Revocable):
+    """Fan an envelope out to every subscriber, if this schema, which it has passed, is in force."""
+
+    envelope: Envelope
+    schema: Schema
+
+
+@attrs.frozen(eq=False)
+class Subscribe(Revocable):
     """Add a subscriber: an inbox made by the asker."""
 
     inbox: Any
@@ -163,10 +178,16 @@ class Unsubscribe:
 
 
 @attrs.frozen(eq=False)
-class Evolve:
-    """Put another schema in force."""
+class Evolve(Revocable):
+    """Put a schema in force, if the one that it grew from is."""
 
-    evolve: Callable[[Any], Any]
+    old: Schema
+    new: Schema
+
+
+@attrs.frozen(eq=False)
+class Noticed:
+    """Handle the oldest of the book's notices."""
 
 
 @attrs.frozen(eq=False)
@@ -180,3 +201,11 @@ class Listen:
 @attrs.frozen(eq=False)
 class Close:
     """Close every conversation, forget every subscriber, and stop."""
+
+
+@attrs.frozen(eq=False)
+class Arrived:
+    """There is something in the tray."""
+
+
+ARRIVED = Arrived()

@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
+from collections import deque
 
-from .conversation import Conversation, Phase
+from .conversation import WAITING, Conversation, Phase
 
-_Item = tuple[int, int, Conversation]
+
+class Line:
+    """Those that wait for one activity type. Almost always they have one priority, and come in order of arrival."""
+
+    __slots__ = ("_levels", "_order", "front")
+
+    def __init__(self) -> None:
+        self.front: deque[Conversation] = deque()
+        """The level of the highest priority."""
+        self._levels: dict[int, deque[Conversation]] = {}
+        self._order: list[int] = []
+
+    def add(self, conversation: Conversation) -> None:
+        """Put it where its priority and its arrival say."""
+        level = self._levels.get(conversation.priority)
+        if level is None:
+            level = self._open_level(conversation.priority)
+        if level and conversation.attempts:
+            _insert(level, conversation)
+        else:
+            level.append(conversation)
+
+    def first(self) -> Conversation | None:
+        """Give the first one that still waits; forget those before it that do not."""
+        while True:
+            front = self.front
+            while front:
+                if front[0].phase is WAITING:
+                    return front[0]
+                front.popleft()
+            if not self._next_level():
+                return None
+
+    def all(self) -> list[Conversation]:
+        """List those that wait, in order."""
+        levels = [self._levels[priority] for priority in self._order]
+        return [each for level in levels for each in level if each.phase is WAITING]
+
+    def _open_level(self, priority: int) -> deque[Conversation]:
+        level: deque[Conversation] = deque()
+        self._levels[priority] = level
+        self._order = sorted(self._levels, reverse=True)
+        self.front = self._levels[self._order[0]]
+        return level
+
+    def _next_level(self) -> bool:
+        """Drop the empty front level; `False` if it was the last."""
+        if len(self._order) < 2:  # noqa: PLR2004 - the last level is kept, empty or not
+            return False
+        del self._levels[self._order.pop(0)]
+        self.front = self._levels[self._order[0]]
+        return True
 
 
 class WaitingRoom:
@@ -15,56 +65,65 @@ class WaitingRoom:
 
     def __init__(self) -> None:
         self.count = 0
-        self._items = 0
-        self._by_type: dict[str, list[_Item]] = {}
+        self._gone = 0
+        """Those that have left from the middle and are still in line."""
+        self.lines: dict[str, Line] = {}
 
     def add(self, conversation: Conversation) -> None:
         """Let it wait. One that was here before keeps its place in the order."""
-        conversation.phase = Phase.WAITING
-        heap = self._by_type.setdefault(conversation.request.activity_type, [])
-        heapq.heappush(heap, (-conversation.priority, conversation.arrival, conversation))
+        conversation.phase = WAITING
+        line = self.lines.get(conversation.activity_type)
+        if line is None:
+            line = self.lines[conversation.activity_type] = Line()
+        line.add(conversation)
         self.count += 1
-        self._items += 1
 
     def leave(self, conversation: Conversation, phase: Phase) -> None:
-        """Let it wait no more. Its item is passed over when it comes up."""
+        """Let it wait no more. It is passed over when its turn comes."""
         conversation.phase = phase
         self.count -= 1
-        if self._items > 2 * self.count + 64:
+        self._gone += 1
+        if self._gone > self.count + 1024:
             self._sweep()
+
+    def take(self, conversation: Conversation, phase: Phase) -> None:
+        """Let the one that `next_for` has just shown wait no more."""
+        conversation.phase = phase
+        self.count -= 1
+        self.lines[conversation.activity_type].front.popleft()
 
     def next_for(self, types: tuple[str, ...]) -> Conversation | None:
         """Show the first request of these types (of any, if there are none); it goes on waiting."""
-        if not self.count:
-            return None
-        best: _Item | None = None
-        for activity_type in types or tuple(self._by_type):
-            first = self._first(activity_type)
-            if first is not None and (best is None or first < best):
-                best = first
-        return best[2] if best is not None else None
-
-    def of_types(self) -> Iterable[str]:
-        """Name the types for which somebody waits."""
-        return [activity_type for activity_type in tuple(self._by_type) if self._first(activity_type) is not None]
+        if len(types) == 1:
+            line = self.lines.get(types[0])
+            return line.first() if line is not None else None
+        firsts = [each for kind in types or tuple(self.lines) if (each := self._first(kind)) is not None]
+        return min(firsts, key=_rank, default=None)
 
     def all(self) -> list[Conversation]:
         """List all that wait, in the order in which they would be served."""
-        items = [item for heap in self._by_type.values() for item in heap if item[2].phase is Phase.WAITING]
-        return [conversation for _, _, conversation in sorted(items)]
+        return sorted((each for line in self.lines.values() for each in line.all()), key=_rank)
 
-    def _first(self, activity_type: str) -> _Item | None:
-        heap = self._by_type.get(activity_type)
-        while heap:
-            if heap[0][2].phase is Phase.WAITING:
-                return heap[0]
-            heapq.heappop(heap)
-            self._items -= 1
-        self._by_type.pop(activity_type, None)
-        return None
+    def _first(self, activity_type: str) -> Conversation | None:
+        line = self.lines.get(activity_type)
+        first = line.first() if line is not None else None
+        if first is None:
+            self.lines.pop(activity_type, None)
+        return first
 
     def _sweep(self) -> None:
+        """Forget those that have left from the middle."""
         waiting = self.all()
-        self._by_type, self._items, self.count = {}, 0, 0
+        self.lines, self._gone, self.count = {}, 0, 0
         for conversation in waiting:
             self.add(conversation)
+
+
+def _rank(conversation: Conversation) -> tuple[int, int]:
+    return -conversation.priority, conversation.arrival
+
+
+def _insert(level: deque[Conversation], conversation: Conversation) -> None:
+    """Put one that comes back where it was in the order."""
+    at = next((i for i, each in enumerate(level) if each.arrival > conversation.arrival), len(level))
+    level.insert(at, conversation)

@@ -6,7 +6,7 @@ caller changed his mind. Whoever comes later is fenced off.
 
 from __future__ import annotations
 
-import _thread
+from itertools import count
 from typing import Any, Protocol
 
 from ..messages.activities import ActivityRequest, Completed, Failed
@@ -20,37 +20,59 @@ Handler = Any
 class Attempt:
     """One try. Handed from the channel to a slot; compared by identity."""
 
-    __slots__ = ("_unclaimed", "conversation", "entry", "incarnation", "number", "outcome", "request", "started_s", "worker_id")
+    claimed = False
+    """Whether the outcome is decided, so that running it is of no more use."""
+    started_s: float | None = None
+    """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
+    outcome: tuple[Completed | Failed, bool] | None = None
+    """The result and whether the caller has it; written before the channel is told, for one that must recover."""
 
     def __init__(self, conversation: Any, entry: Any, number: int) -> None:
         self.conversation = conversation
         self.entry = entry
         self.number = number
         """1 for the first."""
-        self.request: ActivityRequest = conversation.request
-        self.worker_id: str = entry.worker_id
-        self.incarnation: int = entry.incarnation
-        self.started_s: float | None = None
-        """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
-        self.outcome: tuple[Completed | Failed, bool] | None = None
-        """The result and whether the caller has it; written before the channel is told, for one that must recover."""
-        self._unclaimed = _thread.allocate_lock()
+        self._claims = count()
+
+    @property
+    def request(self) -> ActivityRequest:
+        """What is to be done."""
+        return self.conversation.request  # type: ignore[no-any-return]
+
+    @property
+    def activity_type(self) -> str:
+        """What kind of activity it is."""
+        return self.conversation.activity_type  # type: ignore[no-any-return]
+
+    @property
+    def worker_id(self) -> str:
+        """The worker it was given to."""
+        return self.entry.worker_id  # type: ignore[no-any-return]
+
+    @property
+    def incarnation(self) -> int:
+        """The incarnation of that worker."""
+        return self.entry.incarnation  # type: ignore[no-any-return]
 
     def claim(self) -> bool:
         """Take the right to decide the outcome; `True` for the first caller only. Any thread."""
-        return self._unclaimed.acquire(blocking=False)
-
-    @property
-    def claimed(self) -> bool:
-        """Whether the outcome is decided, so that running it is of no more use."""
-        return self._unclaimed.locked()
+        if next(self._claims):
+            return False
+        self.claimed = True
+        return True
 
 
 class Report(Protocol):
     """What an executor tells of its work. Every method may be called on any thread and never blocks."""
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
-        """The activity returned, or raised an ordinary exception; its slot is free again."""
+    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
+        """The activity returned, or raised an ordinary exception; its slot is free again.
+
+        Unless an attempt is given back: that one is for the same slot, to be run next.
+        """
+
+    def look(self) -> None:
+        """A slot is idle and was nudged: let it do what the channel has to do."""
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         """What ran this attempt died under it (a child process), the worker lives on; its slot is free again."""
@@ -67,6 +89,12 @@ class Postbox(Protocol):
 
     def notice(self, message: object) -> None:
         """Say something ahead of the backlog. Any thread; never blocks."""
+
+    def look(self) -> None:
+        """Have what has come in entered into the channel's book, by this thread if it can be."""
+
+    def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
+        """End an answered attempt and take the next one for its slot, if that can be done at once."""
 
 
 class Executor(Protocol):

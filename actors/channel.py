@@ -7,6 +7,7 @@ replies, timers and events. It never blocks and runs no code of the user's.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +23,7 @@ from . import _orders as orders
 from ._book import Book
 from ._router_runner import Chosen, router_runner
 from .attempt import Attempt
-from .conversation import Conversation, Phase
+from .conversation import CLOSED, Conversation
 from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
@@ -41,17 +42,27 @@ class ChannelActor(LinkedActor):
         self._state = book.state
         self._fanout = book.fanout
         self._slot = book.routing_slot
+        self._tray = book.tray
 
     def on_start(self) -> None:
         """Begin with what the last actor of this channel left."""
         if self._book.incarnation > 1:
             self._recover()
 
-    def on_receive(self, message: object) -> object:  # noqa: C901, PLR0911, PLR0912 - a clause per message
-        """Handle one order."""
+    def on_receive(self, message: object) -> object:
+        """Handle one order, after what came in before it."""
+        self.take_in(self._tray)
+        answer = self._handle_order(message)
+        if self._tray:
+            self.take_in(self._tray)
+        return answer
+
+    def _handle_order(self, message: object) -> object:  # noqa: C901, PLR0911, PLR0912 - a clause per message
         match message:
-            case Conversation():
-                return self._submit(message)
+            case orders.Noticed():
+                return self._noticed()
+            case orders.Arrived():
+                return None
             case orders.Finished():
                 return self._finished(message)
             case orders.WorkerDown():
@@ -99,8 +110,38 @@ class ChannelActor(LinkedActor):
 
     # --- requests -----------------------------------------------------------------------------------------------
 
+    def take_in(self, tray: deque[Conversation]) -> bool:
+        """Enter into the book what has come in. Called on the channel's turn."""
+        self._book.waker = None
+        submit = self._state.submit
+        while tray:
+            conversation = tray.popleft()
+            if not conversation.is_plain:
+                self._submit(conversation)
+            elif decided := submit(conversation):
+                self._carry_out(decided)
+        return True
+
+    def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
+        """End an answered attempt and give its slot what waits for it. Called by the slot, on the channel's turn.
+
+        A slot that becomes idle is the one to be woken for the next request. The tray is looked at once more after
+        that has been said, for whoever put something in it while it was not.
+        """
+        book = self._book
+        tray = book.tray
+        if tray:
+            self.take_in(tray)
+        if book.listeners or attempt.conversation.timers:
+            return None
+        following = self._state.turn_over(attempt)
+        if following is True:
+            book.waker = attempt.entry.nudge
+            if tray:
+                self.take_in(tray)
+        return following
+
     def _submit(self, conversation: Conversation) -> None:
-        self._now_reply = None  # the conversation answers, not this handler
         request = conversation.request
         conversation.accepted_s = self._runtime.now()
         decided = self._state.submit(conversation)
@@ -130,7 +171,7 @@ class ChannelActor(LinkedActor):
         self._submit(conversation)
 
     def _limit(self, conversation: Conversation, limit: str, limit_s: float, attempt: Attempt | None = None) -> None:
-        if conversation.phase is Phase.CLOSED:
+        if conversation.phase is CLOSED:
             return
         message = orders.TimedOut(conversation, limit, limit_s, attempt)
         timer = self._runtime.call_later(limit_s, lambda: self._book.notice(message))
@@ -234,8 +275,8 @@ class ChannelActor(LinkedActor):
     def _carry_out(self, decided: Iterable[decisions.Decision]) -> None:
         for each in decided:
             match each:
-                case decisions.HandOver(attempt):
-                    self._hand_over(attempt)
+                case Attempt():
+                    self._hand_over(each)
                 case decisions.Note(conversation, operation):
                     if conversation.recorder is not None and not conversation.reply.done():
                         self._record(conversation, operation)
@@ -258,9 +299,10 @@ class ChannelActor(LinkedActor):
             if not self._record(conversation, selected):
                 self._carry_out(self._state.returned(attempt, ExitReason.normal()))
                 return
-        limit = attempt.request.start_to_close_timeout
-        if limit is not None:
-            self._limit(conversation, "start_to_close", limit.total_seconds(), attempt)
+        if not conversation.is_plain:
+            limit = conversation.request.start_to_close_timeout
+            if limit is not None:
+                self._limit(conversation, "start_to_close", limit.total_seconds(), attempt)
         if self._book.listeners:
             again = attempt.number > 1
             self._emit(EventKind.REDISPATCHED if again else EventKind.DISPATCHED, attempt)
@@ -299,7 +341,7 @@ class ChannelActor(LinkedActor):
         ran = any(attempt.started_s is not None for attempt in conversation.attempts)
         failure = RecorderFailed(self._state.name, conversation.workflow_id, str(operation.kind), ran)
         failure.__cause__ = error
-        if conversation.phase is Phase.CLOSED:
+        if conversation.phase is CLOSED:
             self._conclude(conversation, failure)
         self._carry_out(self._state.cancel(conversation, failure))
         return False
@@ -360,6 +402,12 @@ class ChannelActor(LinkedActor):
             if entry.exited is not None:
                 self._worker_down(orders.WorkerDown(entry, entry.exited))
         self._carry_out(self._state.recover())
+        while self._book.notices:
+            self._noticed()
+
+    def _noticed(self) -> object:
+        """Handle the oldest notice; none is left if an actor that came after a crash has handled them all."""
+        return self.on_receive(self._book.notices.popleft()) if self._book.notices else None
 
     def _close(self) -> None:
         error = ChannelLifecycleError(self._state.name, "the channel has been closed")

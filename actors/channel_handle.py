@@ -1,130 +1,38 @@
-"""A channel as the rest of the house holds it: a lasting address for an actor that may come and go.
+"""`ChannelHandle`: one channel, as its users hold it.
 
-The actor starts on first use. If it crashes, the next use starts another on the same book, within a budget of
-restarts. After `close` nothing starts any more. A channel that nobody holds a handle on ends by itself.
+Publishing, validating and evolving happen on the caller's thread as far as they can; the channel itself only fans out.
 """
 
 from __future__ import annotations
 
-import threading
+import uuid
 import weakref
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from pykka import ActorDeadError, ActorRef, Timeout
-from pykka._envelope import Envelope as Posted
+from pykka import ActorRef, Timeout
 
-from ..messages.bus_errors import ChannelClosed, DeliveryFailed
-from ..messages.channel import ChannelConfig
-from ..messages.errors import LimenError
+from ..messages.bus_errors import DeliveryFailed
+from ..messages.channel import ChannelConfig, Delivery
+from ..messages.envelope import ANONYMOUS, Envelope
 from ..messages.schema import Schema
 from ..messages.supervision import RestartIntensity
 from . import _orders as orders
-from ._book import Book
-from ._supervision import RestartWindow
+from ._round import Round
 from .channel import ChannelActor
-from .conversation import Conversation
-from .runtime import here, runtime
+from .channel_session import COMMAND_TIMEOUT_S, NEVER, RESTARTS, ChannelSession
 from .subscription import Inbox, Predicate, Subscription
 
-COMMAND_TIMEOUT_S = 5.0
-"""How long an order to a channel may take before it counts as failed."""
-
-RESTARTS = RestartIntensity(max_restarts=8, within_s=60.0)
-"""How often a channel's actor may crash before it is not started again until the window has passed."""
-
-NEVER = RestartIntensity(max_restarts=0, within_s=1.0)
-"""A channel that does not survive a crash."""
-
-
-class ChannelSession(Book):
-    """The lasting address. Whoever has something to say to a channel says it here."""
-
-    def __init__(self, config: ChannelConfig, restarts: RestartIntensity, queue_limit: int) -> None:
-        super().__init__(config, queue_limit)
-        self.closed = False
-        self._window = RestartWindow(restarts)
-        self._lock = threading.Lock()
-        self._ref: ActorRef[ChannelActor] | None = None
-
-    def ref(self) -> ActorRef[ChannelActor]:
-        """Give the live actor, started if need be. Raises `ChannelClosed`, or `DeliveryFailed` out of restarts."""
-        ref = self._ref
-        if ref is not None and not ref.actor_stopped.is_set():
-            return ref
-        with self._lock:
-            if self.closed:
-                raise ChannelClosed(f"channel {self.name} is closed")
-            if self._ref is None or self._ref.actor_stopped.is_set():
-                self._ref = self._start()
-            return self._ref
-
-    def ask(self, message: object, timeout: float = COMMAND_TIMEOUT_S) -> Any:
-        """Give an order and wait for the answer. Raises what the order raises, `ChannelClosed`, `DeliveryFailed`."""
-        try:
-            return self.ref().ask(message, timeout=timeout)
-        except ActorDeadError as error:
-            if self.closed:
-                raise ChannelClosed(f"channel {self.name} is closed") from error
-            raise DeliveryFailed(f"channel {self.name} crashed before it handled the order") from error
-        except Timeout as error:
-            msg = f"channel {self.name} gave no answer to a {type(message).__name__} within {timeout:g} s"
-            raise DeliveryFailed(msg) from error
-
-    def notice(self, message: object) -> None:
-        """Say something that goes ahead of the backlog. Never blocks; a closed channel does not hear it."""
-        try:
-            self.ref().actor_inbox.put_notice(message)  # type: ignore[attr-defined]
-        except LimenError:
-            return
-
-    def submit(self, conversation: Conversation) -> None:
-        """Hand in a request; its reply is answered whatever happens to the channel."""
-        conversation.channel_name = self.name
-        try:
-            ref = self.ref()
-        except LimenError as error:
-            conversation.fail(error)
-            return
-        ref.actor_inbox.put(Posted(conversation, reply_to=conversation.reply))
-
-    def close(self, timeout: float) -> None:
-        """Close for good; wait for it unless this is an actor's thread."""
-        with self._lock:
-            already, self.closed = self.closed, True
-            ref = self._ref
-        if already or ref is None:
-            return
-        if here.mailbox is not None:
-            ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
-            return
-        try:
-            ref.ask(orders.Close(), timeout=timeout)
-        except (ActorDeadError, Timeout):
-            return
-
-    def let_go(self) -> None:
-        """Close because nobody holds a handle any more. Only posts."""
-        self.closed = True
-        if self._ref is not None:
-            self._ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
-
-    def _start(self) -> ActorRef[ChannelActor]:
-        if self._ref is not None and self._window.passed_by(runtime().now()):
-            limit = self._window.limit
-            raise DeliveryFailed(
-                f"channel {self.name} crashed more than {limit.max_restarts} times within {limit.within_s:g} s; "
-                "it is not started again until that window has passed"
-            )
-        self.incarnation += 1
-        try:
-            return ChannelActor.start(self)
-        except BaseException:
-            self.incarnation -= 1
-            raise
+__all__ = ["COMMAND_TIMEOUT_S", "NEVER", "RESTARTS", "ChannelHandle", "ChannelSession"]
 
 
 class ChannelHandle:
-    """One channel. Copies are the same channel; making one starts nothing and never fails."""
+    """One channel. Copies are the same channel; making one starts nothing and never fails.
+
+    `restarts`: how often a crashed channel may come back; `RESTARTS` by default, or `NEVER`. A channel that nobody
+    holds a handle on ends by itself, and so do its subscriptions.
+    """
 
     __slots__ = ("__weakref__", "session")
 
@@ -164,42 +72,96 @@ class ChannelHandle:
 
     @property
     def subscriber_count(self) -> int:
-        """How many inboxes are in the fan-out."""
-        return len(self.session.fanout)
+        """How many inboxes are in the fan-out; 0 while the channel cannot be reached."""
+        return len(self.session.fanout) if self.session.is_reachable else 0
 
     def ref(self) -> ActorRef[ChannelActor]:
         """Give the live actor, started if need be, for `tell` and `ask`. Raises `ChannelClosed`, `DeliveryFailed`."""
         return self.session.ref()
 
-    def subscribe(self, *, bound: int | None = None) -> Subscription:
-        """Get an inbox that receives whatever is published from now on; with a bound, it refuses what is too much."""
-        return self._subscribe(Inbox(bound=bound))
+    # --- subscribing --------------------------------------------------------------------------------------------
 
-    def subscribe_filtered(self, predicate: Predicate, *, bound: int | None = None) -> Subscription:
-        """Get an inbox that receives the envelopes for which `predicate(envelope)` is true."""
-        return self._subscribe(Inbox(predicate=predicate, bound=bound))
+    def subscribe(self, *, bound: int | None = None, defer: int = 0) -> Subscription:
+        """Get an inbox that receives whatever is published from now on.
 
-    def publish(self, payload: bytes, *, publisher_id: str = "anonymous", causal_context: object | None = None) -> None:
-        """Validate a payload and put it into every matching inbox before returning.
+        With a `bound`, an inbox that holds so many unread messages defers the next `defer` ones, which it holds too,
+        and rejects what is more; publishers are told by `Delivery`. Blocks until the channel knows the inbox.
+        Raises `ChannelClosed`, `DeliveryFailed`, `InvalidCapacity`.
+        """
+        return self._subscribe(Inbox(bound=bound, defer=defer))
 
-        Raises `SchemaMismatch`, and then nobody has received it; `ChannelClosed`.
+    def subscribe_filtered(self, predicate: Predicate, *, bound: int | None = None, defer: int = 0) -> Subscription:
+        """Get an inbox that receives the envelopes for which `predicate(envelope)` is true.
+
+        The predicate runs on a helper thread, for one envelope at a time and in publish order. Where it raises, or
+        has no answer 1 s after the publish, this subscriber misses that message (`Subscription.problem`).
+        Otherwise as `subscribe`.
+        """
+        return self._subscribe(Inbox(predicate=predicate, bound=bound, defer=defer))
+
+    def _subscribe(self, inbox: Inbox) -> Subscription:
+        try:
+            self.session.ask(orders.Subscribe(inbox))
+        except BaseException:
+            self.session.unsubscribe(inbox)
+            raise
+        return Subscription(inbox, self.session)
+
+    # --- publishing ---------------------------------------------------------------------------------------------
+
+    def publish(self, payload: bytes, *, publisher_id: str = ANONYMOUS, causal_context: object | None = None) -> None:
+        """Validate a payload, fill in defaults, and put it into every matching inbox before returning.
+
+        Blocks until the filters, if any, have answered: at most about a second. Raises `SchemaMismatch`, and then
+        nobody has received it; `ChannelClosed`; `DeliveryFailed`.
         """
         self.publish_with_delivery(payload, publisher_id=publisher_id, causal_context=causal_context)
 
     def publish_with_delivery(
-        self, payload: bytes, *, publisher_id: str = "anonymous", causal_context: object | None = None
-    ) -> int:
-        """Publish, and give the number of inboxes that received it."""
-        return int(self.session.ask(orders.Publish(payload, publisher_id, causal_context)))
+        self, payload: bytes, *, publisher_id: str = ANONYMOUS, causal_context: object | None = None
+    ) -> Delivery:
+        """Publish, and tell how many inboxes received it: `int(delivery)`, or look into it."""
+        self.session.check_open()
+        while True:
+            schema = self.schema
+            envelope = Envelope(
+                message_id=str(uuid.uuid4()),
+                payload=schema.normalise(payload),
+                schema_id=schema.id,
+                publisher_id=publisher_id,
+                timestamp=datetime.now(UTC),
+                causal_context=causal_context,
+            )
+            done = self.session.ask(orders.Publish(envelope, schema))
+            if done is not None:
+                return self._end_of(done)
+
+    def _end_of(self, done: Delivery | Round) -> Delivery:
+        if isinstance(done, Delivery):
+            return done
+        try:
+            return done.reply.get(timeout=COMMAND_TIMEOUT_S)
+        except Timeout as error:
+            msg = f"channel {self.name} delivered, but its filters gave no answer within {COMMAND_TIMEOUT_S:g} s"
+            raise DeliveryFailed(msg) from error
+
+    # --- changing and ending ------------------------------------------------------------------------------------
+
+    def evolve(self, field: str, field_schema: Mapping[str, Any], default: Any) -> Schema:
+        """Require one more field from now on, filled with `default` where it is absent; give the new schema.
+
+        Subscribers stay. What passed before still does. Raises `EvolutionRefused`, and then the schema stays too.
+        """
+        self.session.check_open()
+        while True:
+            old = self.schema
+            new = old.evolve(field, field_schema, default)
+            if self.session.ask(orders.Evolve(old, new)):
+                return new
 
     def close(self, timeout: float = COMMAND_TIMEOUT_S) -> None:
-        """Close every conversation, forget every subscriber and stop the actor. For good, and idempotent."""
+        """Close every conversation, forget every subscriber and stop the actor. For good, and idempotent.
+
+        Blocks until it is done, at most `timeout` seconds; on an actor's own thread it only says so.
+        """
         self.session.close(timeout)
-
-    def _subscribe(self, inbox: Inbox) -> Subscription:
-        self.session.ask(orders.Subscribe(inbox))
-        return Subscription(inbox, self._unsubscribe)
-
-    def _unsubscribe(self, inbox: Inbox) -> None:
-        inbox.close()
-        self.session.notice(orders.Unsubscribe(inbox))

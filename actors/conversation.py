@@ -33,32 +33,38 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-class Conversation:
-    """One request and what has become of it so far."""
+NEW, WAITING, ROUTING, RUNNING, PAUSED, CLOSED = Phase
+"""The phases under names of their own: to look one up in its class costs as much as to make an object."""
 
-    __slots__ = (
-        "accepted_s",
-        "arrival",
-        "attempts",
-        "channel",
-        "channel_name",
-        "crashes",
-        "errors",
-        "excluded",
-        "id",
-        "key",
-        "last_crash",
-        "max_crashes",
-        "phase",
-        "priority",
-        "recorder",
-        "reply",
-        "request",
-        "reroutes",
-        "retry",
-        "timers",
-        "workflow_id",
-    )
+
+class Conversation:
+    """One request and what has become of it so far. Fields that most never change are defaults of the class."""
+
+    channel: Any = None
+    """The handle that keeps the channel alive while this is open."""
+    channel_name = ""
+    workflow_id = "aion-dispatch"
+    priority = 0
+    key: str | None = None
+    retry: Retry | None = None
+    max_crashes = 3
+    recorder: Recorder | None = None
+    phase = NEW
+    arrival = 0
+    accepted_s = 0.0
+    attempts: tuple[Attempt, ...] = ()
+    errors: tuple[BaseException, ...] = ()
+    """What its failed attempts raised, in order."""
+    crashes = 0
+    last_crash: BaseException | None = None
+    excluded: tuple[tuple[str, int], ...] = ()
+    """Dead incarnations that held it: (worker id, incarnation)."""
+    timers: tuple[Any, ...] = ()
+    reroutes = 0
+    bound: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """The arguments as a function takes them, where they never left this process."""
+    is_plain = False
+    """Whether it may lie in the channel's tray while all slots are taken: it has no limit and no record."""
 
     def __init__(
         self,
@@ -76,9 +82,8 @@ class Conversation:
     ) -> None:
         self.id = conversation_id
         self.request = request
+        self.activity_type = request.activity_type
         self.reply = reply
-        self.channel: Any = None
-        """The handle that keeps the channel alive while this is open."""
         self.channel_name = channel_name
         self.workflow_id = workflow_id
         self.priority = priority
@@ -86,18 +91,16 @@ class Conversation:
         self.retry = retry
         self.max_crashes = max_crashes
         self.recorder = recorder
-        self.phase = Phase.NEW
-        self.arrival = 0
-        self.accepted_s = 0.0
-        self.attempts: tuple[Attempt, ...] = ()
-        self.errors: tuple[BaseException, ...] = ()
-        """What its failed attempts raised, in order."""
-        self.crashes = 0
-        self.last_crash: BaseException | None = None
-        self.excluded: tuple[tuple[str, int], ...] = ()
-        """Dead incarnations that held it: (worker id, incarnation)."""
-        self.timers: tuple[Any, ...] = ()
-        self.reroutes = 0
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether time may run out for it."""
+        request = self.request
+        return (
+            request.start_to_close_timeout is not None
+            or request.schedule_to_close_timeout is not None
+            or request.schedule_to_start_timeout is not None
+        )
 
     @property
     def is_direct(self) -> bool:

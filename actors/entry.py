@@ -33,6 +33,7 @@ class WorkerEntry:
         "inbox",
         "incarnation",
         "manual",
+        "nudge",
         "order",
         "participant",
         "since_s",
@@ -62,6 +63,8 @@ class WorkerEntry:
         self.participant = participant
         self.deliver = deliver
         self.executor = executor
+        self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
+        """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
         self.executor_name = executor_name
         self.inbox = inbox
         self.supervised = supervised

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, Self
 
+from pykka import Timeout
+
+from ..messages.bus_errors import SubscriptionFailed
+from ..messages.dispatch import AckStatus
 from ..messages.envelope import Envelope
+from ..messages.errors import InvalidCapacity
+from ._filters import Filter, Predicate
+from .runtime import Reply, offer, runtime
 
-Predicate = Callable[[Envelope], bool]
+__all__ = ["Inbox", "Predicate", "Subscription"]
 
 
 class Inbox:
-    """What the channel puts envelopes into. Any thread may put and take; order of arrival is kept."""
+    """What envelopes are put into, in order. Any thread may read; one at a time may put.
 
-    __slots__ = ("__weakref__", "_changed", "_envelopes", "_waiters", "bound", "closed", "predicate")
+    It has no lock, so that a finaliser may close it in the middle of anything. How nothing is missed without one: a
+    reader looks again after it has put itself down as waiting, a putter looks for waiting readers after its put.
+    """
 
-    def __init__(self, *, predicate: Predicate | None = None, bound: int | None = None) -> None:
-        self.predicate = predicate
+    __slots__ = ("__weakref__", "_deferrable", "_envelopes", "_readers", "bound", "closed", "filter")
+
+    def __init__(self, *, predicate: Predicate | None = None, bound: int | None = None, defer: int = 0) -> None:
+        """Accept `bound` unread envelopes (`None`: any number), defer as many as `defer` more, and reject the rest."""
+        _check_bounds(bound, defer)
+        self.filter = Filter(predicate) if predicate is not None else None
         self.bound = bound
-        """Unread envelopes it may hold; more are refused. `None` for no limit."""
         self.closed = False
+        self._deferrable = defer
         self._envelopes: deque[Envelope] = deque()
-        self._changed = threading.Condition(threading.Lock())
-        self._waiters: list[Callable[[], object]] = []
+        self._readers: deque[Reply[None]] = deque()
 
     @property
     def depth(self) -> int:
         """Envelopes waiting to be read."""
         return len(self._envelopes)
 
-    def offer(self, envelope: Envelope) -> bool:
-        """Put an envelope in, unless the inbox is closed or full. Never blocks."""
-        with self._changed:
-            if self.closed or (self.bound is not None and len(self._envelopes) >= self.bound):
-                return False
-            self._envelopes.append(envelope)
-            self._changed.notify()
-            waiters, self._waiters = self._waiters, []
-        _call(waiters)
-        return True
+    def offer(self, envelope: Envelope) -> AckStatus | None:
+        """Put an envelope in, and say how that was taken; `None` if the inbox is closed. Never blocks.
+
+        A deferred envelope is in the inbox like any other: the word is for the publisher, who should slow down.
+        """
+        if self.closed:
+            return None
+        status = self._status()
+        if status is AckStatus.REJECTED:
+            return status
+        self._envelopes.append(envelope)
+        self._wake_readers()
+        return status if self._is_kept() else None
 
     def try_take(self) -> Envelope | None:
         """Take the next envelope; `None` if there is none. Never blocks."""
@@ -54,52 +65,99 @@ class Inbox:
 
     def take(self, timeout_s: float | None) -> Envelope | None:
         """Block for the next envelope; `None` when the time is up or the inbox is closed."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._changed:
-            while not self._envelopes and not self.closed:
-                left_s = None if deadline_s is None else deadline_s - time.monotonic()
-                if left_s is not None and left_s <= 0:
-                    break
-                self._changed.wait(left_s)
-            return self._envelopes.popleft() if self._envelopes else None
+        now = runtime().now
+        deadline_s = None if timeout_s is None else now() + timeout_s
+        while (envelope := self.try_take()) is None and not self.closed:
+            left_s = None if deadline_s is None else deadline_s - now()
+            if left_s is not None and left_s <= 0:
+                return None
+            reader = self._put_down()
+            try:
+                reader.get(timeout=left_s)
+            except Timeout:
+                continue
+            finally:
+                self._strike_out(reader)
+        return envelope
 
     async def take_async(self) -> Envelope | None:
         """Wait for the next envelope without blocking the event loop; `None` when the inbox is closed."""
-        loop = asyncio.get_running_loop()
-        while True:
-            envelope = self.try_take()
-            if envelope is not None or self.closed:
-                return envelope
-            woken = loop.create_future()
-            if self._add_waiter(lambda future=woken: loop.call_soon_threadsafe(_wake, future)):  # type: ignore[misc]
-                await woken
+        while (envelope := self.try_take()) is None and not self.closed:
+            reader = self._put_down()
+            try:
+                await reader
+            finally:
+                self._strike_out(reader)
+        return envelope
 
     def close(self) -> None:
-        """Take nothing more, discard what is unread, and wake all readers. Idempotent."""
-        with self._changed:
-            self.closed = True
-            self._envelopes.clear()
-            self._changed.notify_all()
-            waiters, self._waiters = self._waiters, []
-        _call(waiters)
+        """Take nothing more, discard what is unread, and wake all readers. Idempotent, never blocks."""
+        self.closed = True
+        self._envelopes.clear()
+        self._wake_readers()
 
-    def _add_waiter(self, wake: Callable[[], object]) -> bool:
-        with self._changed:
-            if self._envelopes or self.closed:
-                return False
-            self._waiters.append(wake)
-            return True
+    def _is_kept(self) -> bool:
+        """Look again after a put: an inbox that was closed meanwhile keeps nothing."""
+        if self.closed:
+            self._envelopes.clear()
+        return not self.closed
+
+    def _status(self) -> AckStatus:
+        over = 0 if self.bound is None else len(self._envelopes) + 1 - self.bound
+        if over <= 0:
+            return AckStatus.ACCEPTED
+        return AckStatus.DEFERRED if over <= self._deferrable else AckStatus.REJECTED
+
+    def _put_down(self) -> Reply[None]:
+        """Put a reader down as waiting; if there is something to see by now, it is woken already."""
+        reader: Reply[None] = runtime().create_future()
+        self._readers.append(reader)
+        if self._envelopes or self.closed:
+            offer(reader, None)
+        return reader
+
+    def _strike_out(self, reader: Reply[None]) -> None:
+        try:
+            self._readers.remove(reader)
+        except (ValueError, IndexError):  # it was woken, or is about to be
+            return
+
+    def _wake_readers(self) -> None:
+        """Wake all that wait now: one of them gets it, the others look and wait again."""
+        for _ in range(len(self._readers)):
+            try:
+                offer(self._readers.popleft(), None)
+            except IndexError:
+                return
+
+
+class Post(Protocol):
+    """How a subscription says that it is over."""
+
+    def unsubscribe(self, inbox: Inbox) -> None:
+        """Take the inbox out of the fan-out."""
+
+    def forsake(self, inbox: Inbox) -> None:
+        """Do the same from a finaliser."""
 
 
 class Subscription:
-    """A handle on one's place in the fan-out. Copies share it; when the last one is dropped, the place is given up."""
+    """A handle on one's place in the fan-out. Copies share it; when the last one is dropped, the place is given up.
 
-    __slots__ = ("__weakref__", "_finalizer", "_inbox")
+    All methods may be called on any thread.
+    """
 
-    def __init__(self, inbox: Inbox, unsubscribe: Callable[[Inbox], object]) -> None:
+    __slots__ = ("__weakref__", "_finalizer", "_inbox", "_post")
+
+    def __init__(self, inbox: Inbox, post: Post) -> None:
         self._inbox = inbox
-        self._finalizer = weakref.finalize(self, unsubscribe, inbox)
+        self._post = post
+        self._finalizer = weakref.finalize(self, post.forsake, inbox)
         self._finalizer.atexit = False
+
+    def __repr__(self) -> str:
+        """Show depth and state only."""
+        return f"<Subscription depth={self.depth} active={self.is_active}>"
 
     @property
     def is_active(self) -> bool:
@@ -110,6 +168,16 @@ class Subscription:
     def depth(self) -> int:
         """Envelopes waiting to be read."""
         return self._inbox.depth
+
+    @property
+    def problem(self) -> SubscriptionFailed | None:
+        """The first time the predicate gave no answer: it raised (see `__cause__`), or took too long."""
+        return self._inbox.filter.problem if self._inbox.filter is not None else None
+
+    @property
+    def failures(self) -> int:
+        """Messages missed because the predicate gave no answer."""
+        return self._inbox.filter.failures if self._inbox.filter is not None else 0
 
     def try_next(self) -> Envelope | None:
         """Take the next envelope in publish order; `None` if there is none. Never blocks."""
@@ -124,14 +192,15 @@ class Subscription:
         return await self._inbox.take_async()
 
     def unsubscribe(self) -> None:
-        """Leave the fan-out; what is unread is discarded. Idempotent, does not block."""
-        self._finalizer()
+        """Leave the fan-out; what is unread is discarded and readers are woken. Idempotent, does not wait."""
+        if self._finalizer.detach() is not None:
+            self._post.unsubscribe(self._inbox)
 
     def __copy__(self) -> Subscription:
         """Share the place."""
         return self
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         """Leave the fan-out at the end of the block."""
         return self
 
@@ -140,14 +209,11 @@ class Subscription:
         self.unsubscribe()
 
 
-def _wake(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _call(waiters: list[Callable[[], object]]) -> None:
-    for wake in waiters:
-        try:
-            wake()
-        except RuntimeError:  # the loop that waited has been closed
+def _check_bounds(bound: Any, defer: Any) -> None:
+    for name, value, least in (("bound", bound, 1), ("defer", defer, 0)):
+        if value is None and name == "bound":
             continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InvalidCapacity(name, f"must be an int of {least} or more, not {value!r}")
+    if bound is None and defer:
+        raise InvalidCapacity("defer", "has no meaning without a bound")

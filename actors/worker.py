@@ -58,15 +58,26 @@ class WorkerReport:
         self.channel: Postbox
         self.worker: ActorRef[Any]
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
-        """Answer the caller where nothing else is to be done first, then tell the channel."""
-        answered = False
-        if type(result) is Completed and attempt.conversation.is_direct:
-            answered = attempt.claim()
-            if answered:
-                attempt.conversation.settle(result)
-        attempt.outcome = (result, answered)
-        self.channel.notice(orders.Finished(attempt, result, answered))
+    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
+        """Answer the caller where nothing else is to be done first, and tell the channel; perhaps it has more.
+
+        Where the channel can end the attempt at once it does so before the answer: the caller then finds the slot free.
+        """
+        conversation = attempt.conversation
+        if type(result) is not Completed or conversation.recorder is not None or not attempt.claim():
+            attempt.outcome = (result, False)
+            self.channel.notice(orders.Finished(attempt, result, answered=False))
+            return None
+        following = self.channel.turn_over(attempt)
+        conversation.reply.set(result)
+        if following is None:
+            attempt.outcome = (result, True)
+            self.channel.notice(orders.Finished(attempt, result, answered=True))
+        return following if isinstance(following, Attempt) else None
+
+    def look(self) -> None:
+        """An idle slot has time: let it enter into the channel's book what has come in."""
+        self.channel.look()
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         """Tell the channel."""

@@ -44,3 +44,29 @@ class ChannelConfig:
     def schema(self) -> Schema:
         """The schema that every published payload must meet."""
         return self._schema if isinstance(self._schema, Schema) else self._schema()
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """What the subscribers' inboxes said to one publish. Those that filtered it out are not among them."""
+
+    accepted: int = 0
+    """Inboxes that received it within their bound."""
+    deferred: int = 0
+    """Inboxes that received it above their bound: their readers lag, and the publisher should slow down."""
+    rejected: int = 0
+    """Inboxes that were full: they never get it."""
+
+    @property
+    def count(self) -> int:
+        """How many inboxes received it."""
+        return self.accepted + self.deferred
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether any inbox received it."""
+        return self.count > 0
+
+    def __int__(self) -> int:
+        """Give the count."""
+        return self.count

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
+from typing import Any
 
 from ...messages.activities import Completed, Failed
 from ...messages.lifecycle import ExitReason
@@ -24,11 +25,11 @@ class ThreadExecutor:
     prefetch = 0
 
     def __init__(self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str) -> None:
-        self._handlers = handlers
+        self._runs = {name: _run_by(handler) for name, handler in handlers.items()}
         self._slots = slots
         self._report = report
         self._name = name
-        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._queue: SimpleQueue[Any] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._now = runtime().now
         self._closed = False
@@ -40,6 +41,10 @@ class ThreadExecutor:
         self._queue.put(attempt)
         if len(self._threads) < self._slots and len(self._threads) < len(attempt.entry.attempts):
             self._start_thread()
+
+    def nudge(self) -> None:
+        """Wake an idle thread to look into the channel's tray."""
+        self._queue.put(_NUDGE)
 
     def cancel(self, attempt: Attempt) -> None:
         """Do nothing: a queued attempt is passed over, a running one cannot be ended."""
@@ -70,24 +75,34 @@ class ThreadExecutor:
         self._threads.append(thread)
 
     def _work(self) -> None:
-        get = self._queue.get
-        while (attempt := get()) is not None:
-            if not self._run(attempt):
+        get, finished, runs, now = self._queue.get, self._report.finished, self._runs, self._now
+        look = self._report.look
+        attempt: Any = get()
+        while attempt is not None:
+            if attempt is _NUDGE:
+                look()
+                attempt = get()
+                continue
+            if attempt.claimed:
+                self._report.returned(attempt, ExitReason.normal())
+                attempt = get()
+                continue
+            attempt.started_s = now()
+            conversation = attempt.conversation
+            try:
+                result = runs[conversation.activity_type](conversation)
+            except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
+                result = Failed(error)
+            except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
+                self._report.fatal(error)
                 return
+            attempt = finished(attempt, result) or get()
 
-    def _run(self, attempt: Attempt) -> bool:
-        """Run one attempt; `False` when it took the worker down with it."""
-        if attempt.claimed:
-            self._report.returned(attempt, ExitReason.normal())
-            return True
-        attempt.started_s = self._now()
-        try:
-            output = self._handlers[attempt.request.activity_type](attempt.request)
-            result: Completed | Failed = Completed(output)
-        except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
-            result = Failed(error)
-        except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
-            self._report.fatal(error)
-            return False
-        self._report.finished(attempt, result)
-        return True
+
+_NUDGE = object()
+
+
+def _run_by(handler: Handler) -> Callable[[Any], Completed]:
+    """Give the handler's own way to run a conversation, or the general one."""
+    run: Callable[[Any], Completed] | None = getattr(handler, "run", None)
+    return run or (lambda conversation: Completed(handler(conversation.request)))

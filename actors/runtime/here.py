@@ -23,6 +23,8 @@ class Here(threading.local):
     """The pool that this thread drains for."""
 
     def __init__(self) -> None:
+        self.is_main = threading.current_thread() is threading.main_thread()
+        """Whether signal handlers run on this thread."""
         self.owed: deque[Any] = deque()
         """Pooled mailboxes that got a message while this thread was inside a drain."""
 

@@ -18,7 +18,9 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
+from .here import here
 from .reply import offer, offer_error
+from .shield import shielded
 
 _WAKE: Envelope[Any] = Envelope(None)
 
@@ -148,6 +150,38 @@ class PooledMailbox:
             return False
         self._pool.deliver(self, self._notices, Envelope(message))
         return True
+
+    def borrow(self, work: Any, argument: Any) -> Any:
+        """Do a piece of the actor's own work on its turn, now, and give what it gives.
+
+        `None`, and nothing is done, if somebody has the turn, a notice waits, or this thread is inside a drain.
+        `work` must give something else, and must not block.
+        """
+        at = here
+        if at.is_main:
+            return shielded(self._borrow_on_main, work, argument)
+        if at.draining or self._notices or self.closed or not self.turn.acquire(False):  # noqa: FBT003 - a keyword costs
+            return None
+        at.draining = True
+        at.pool = self._pool
+        try:
+            return work(argument)
+        except BaseException as error:  # noqa: BLE001 - it is the actor's failure, not the borrower's
+            self.owner.crash(error)
+            return None
+        finally:
+            at.draining = False
+            self.turn.release()
+            if self._messages or self._notices or at.owed:
+                self._pool.serve_owed(self)
+
+    def _borrow_on_main(self, work: Any, argument: Any) -> Any:
+        """Borrow while signal handlers are held back, so that the thread is as good as any other."""
+        here.is_main = False
+        try:
+            return self.borrow(work, argument)
+        finally:
+            here.is_main = True
 
     def post(self, message: object) -> None:
         """Queue a message for the pool and do nothing else: safe in a finaliser. After the close it is dropped."""

@@ -52,6 +52,11 @@ class Pool:
             lane.append(envelope)
             self._serve(mailbox, BORROWED_BUDGET)
 
+    def serve_owed(self, mailbox: PooledMailbox) -> None:
+        """Serve what a borrowed turn has left behind: this mailbox, and whatever its actor woke."""
+        here.owed.append(mailbox)
+        self._serve(here.owed.popleft(), BORROWED_BUDGET)
+
     def submit(self, mailbox: PooledMailbox) -> None:
         """Let a pool thread serve this mailbox. Never blocks."""
         self._runnable.put(mailbox)

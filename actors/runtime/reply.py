@@ -72,7 +72,14 @@ class Reply(Future[T]):
 
     def set(self, value: T | None = None) -> None:
         """Answer. Raises `queue.Full` if there is an answer already."""
-        self._settle(value, None)
+        with self._guard:
+            if self._value is not _PENDING or self._hook is not None:
+                raise queue.Full
+            self._value = value
+            if self._callbacks is None:
+                return
+            callbacks, self._callbacks = self._callbacks, None
+        _call_all(callbacks)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled."""

@@ -12,49 +12,51 @@ from typing import Any
 
 _DEFERRED = tuple(
     int(number)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGBREAK")
     if (number := getattr(_signal, name, None)) is not None
 )
+"""The signals whose handlers are known to raise: Ctrl-C, an orderly end, a time limit."""
+
+_get, _set = _signal.getsignal, _signal.signal
 
 
-def shielded(work: Callable[..., None], *args: Any) -> None:
-    """Run `work(*args)`; handlers of signals that come meanwhile run when it has ended. Main thread only."""
-    caught: list[tuple[int, Any]] = []
-    saved = [(number, handler) for number in _DEFERRED if callable(handler := _signal.getsignal(number))]
+def shielded(work: Callable[..., Any], *args: Any) -> Any:
+    """Give `work(*args)`; handlers of signals that come meanwhile run when it has ended. Main thread only."""
+    saved = [(number, handler) for number in _DEFERRED if (handler := _get(number)).__class__ not in _PASSIVE]
     if not saved:
-        work(*args)
-        return
-
-    def note(number: int, frame: Any) -> None:
-        caught.append((number, frame))
-
+        return work(*args)
     try:
         for number, _ in saved:
-            _signal.signal(number, note)
-        work(*args)
+            _set(number, _note)
+        result = work(*args)
     finally:
-        try:
-            _restore(saved)
-        finally:
-            _run_late(dict(saved), caught)
+        _restore(saved)
+    if _caught:
+        _run_late(dict(saved))
+    return result
+
+
+_caught: list[tuple[int, Any]] = []
+
+
+def _note(number: int, frame: Any) -> None:
+    _caught.append((number, frame))
+
+
+_PASSIVE = (int, type(None))
+"""What stands for the system's own handling, for none, and for one that Python did not set."""
 
 
 def _restore(saved: list[tuple[int, Any]]) -> None:
     """Put every handler back, even if one that is already back raises meanwhile."""
-    if not saved:
-        return
     try:
-        _signal.signal(*saved[0])
+        _set(*saved[0])
     finally:
-        _restore(saved[1:])
+        if len(saved) > 1:
+            _restore(saved[1:])
 
 
-def _run_late(handlers: dict[int, Any], caught: list[tuple[int, Any]]) -> None:
-    """Run the handlers of what came meanwhile, each of them, even if one before it raises."""
-    if not caught:
-        return
-    number, frame = caught[0]
-    try:
+def _run_late(handlers: dict[int, Any]) -> None:
+    while _caught:
+        number, frame = _caught.pop(0)
         handlers[number](number, frame)
-    finally:
-        _run_late(handlers, caught[1:])

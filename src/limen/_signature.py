@@ -13,6 +13,10 @@ from ._conform import Check, check_for, name_of, structure
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+_NONE: dict[str, Any] = {}
+"""The keyword arguments of a call that has none."""
+
+
 class CheckedSignature:
     """The signature of one function, compiled when it is first used, so that it may name types defined later."""
 
@@ -23,7 +27,7 @@ class CheckedSignature:
         self._hints = {key: hints.get(key, Any) for key in self._signature.parameters}
         self._checks: dict[str, Check] = {key: check_for(hint) for key, hint in self._hints.items()}
         self._returns = hints.get("return", Any)
-        self._check_result = check_for(self._returns)
+        self.returns = check_for(self._returns)
         parameters = self._signature.parameters.values()
         self._is_plain = all(each.kind in _POSITIONAL for each in parameters)
         self._in_order = [(key, self._checks[key]) for key in self._signature.parameters]
@@ -34,7 +38,7 @@ class CheckedSignature:
         Raises `InvalidArgument`, a `TypeError`, for one that is missing, too many or of a wrong type.
         """
         if self._is_plain and not kwargs and len(args) == len(self._in_order):
-            return self._check_in_order(args), kwargs
+            return self._check_in_order(args), _NONE
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -45,7 +49,7 @@ class CheckedSignature:
 
     def result(self, value: Any) -> Any:
         """Give the result as the caller shall get it. Raises `InvalidResult`, a `TypeError` of the function's."""
-        if self._check_result(value):
+        if self.returns(value):
             return value
         try:
             return structure(value, self._returns)

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import attrs
 
 from ._signature import CheckedSignature
-from .messages.activities import ActivityRequest
+from .messages.activities import ActivityRequest, Completed, completed_with, with_input
 from .messages.errors import ConfigError
 from .messages.payloads import Local
 from .messages.retry import Retry
@@ -99,17 +99,33 @@ class Activity(Generic[P, R]):
         changed = attrs.evolve(self.defaults, **{name: value for name, value in given.items() if value is not None})
         return type(self)(self.function, self.queue, self.name, changed)
 
-    def request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActivityRequest:
-        """Make the request for a call, its arguments checked. Raises `InvalidArgument`."""
+    @cached_property
+    def has_limits(self) -> bool:
+        """Whether time may run out for a dispatch."""
+        options = self.defaults
+        limits = (options.start_to_close, options.schedule_to_start, options.schedule_to_close)
+        return any(limit is not None for limit in limits)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether a dispatch is treated as any other."""
+        return self.defaults == Options()
+
+    @cached_property
+    def _template(self) -> ActivityRequest:
         options = self.defaults
         return ActivityRequest(
             self.name,
-            Local(self.signature.bind(args, kwargs)),
+            Local(None),
             self.queue,
             options.schedule_to_close,
             options.start_to_close,
             options.schedule_to_start,
         )
+
+    def request(self, bound: tuple[tuple[Any, ...], dict[str, Any]]) -> ActivityRequest:
+        """Make the request for a call, given its checked arguments."""
+        return with_input(self._template, Local(bound))
 
 
 class AsyncActivity(Activity[P, R]):
@@ -130,6 +146,17 @@ class SyncHandler:
         """Run it."""
         args, kwargs = request.input.value  # type: ignore[union-attr]
         return Local(self._activity.signature.result(self._activity.function(*args, **kwargs)))
+
+    def run(self, conversation: Any) -> Completed:
+        """Run it for a caller in this process, without writing a request first."""
+        bound = conversation.bound
+        if bound is None:
+            return Completed(self(conversation.request))
+        activity = self._activity
+        args, kwargs = bound
+        value = activity.function(*args, **kwargs)
+        signature = activity.signature
+        return completed_with(value if signature.returns(value) else signature.result(value))
 
 
 class AsyncHandler:

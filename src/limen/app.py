@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
+from ._call import Call
 from .activity import Activity, AsyncHandler, SyncHandler
 from .actors import _orders as orders
 from .actors.channel_handle import ChannelHandle
 from .actors.context import WorkerContext
-from .actors.conversation import Conversation
 from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
 from .actors.router_loader import LoadedRouter, load_router
@@ -58,6 +58,7 @@ class Limen:
         self._streams: tuple[EventStream, ...] = ()
         self._prefix = uuid.uuid4().hex[:12]
         self._ids = itertools.count(1)
+        self._new_reply = runtime().create_future
 
     def __repr__(self) -> str:
         """Name the namespace."""
@@ -116,21 +117,13 @@ class Limen:
         """
         if not isinstance(activity, Activity):
             raise ConfigError("dispatch", f"takes a function decorated with @activity, not {activity!r}")
-        options = activity.defaults
         channel = self._channels.get(activity.queue) or self._channel(activity.queue)
-        conversation = Conversation(
-            f"{self._prefix}-{next(self._ids)}",
-            activity.request(args, kwargs),
-            runtime().create_future(),
-            priority=options.priority,
-            key=options.key,
-            retry=options.retry,
-            max_crashes=options.max_crashes,
-            recorder=self._recorder,
-        )
-        conversation.channel = channel
-        channel.session.submit(conversation)
-        return Handle(conversation)
+        call = Call(activity, activity.signature.bind(args, kwargs), self._new_reply(), self._prefix, next(self._ids))
+        if self._recorder is not None:
+            call.record_with(self._recorder)
+        call.channel = channel
+        channel.session.submit(call)
+        return Handle(call)
 
     def map(
         self, activity: Activity[..., R], items: Iterable[Any], *, max_in_flight: int = 1000, timeout: float | None = None

@@ -1,0 +1,302 @@
+"""A channel's lasting address, for an actor that may come and go.
+
+The actor starts on first use. If it crashes, the next use starts another on the same book, within a budget of
+restarts; where requests are open, nobody waits for the next use. After `close` nothing starts any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from pykka import ActorDeadError, ActorRef, Future, Timeout
+
+from ..messages.bus_errors import ChannelClosed, DeliveryFailed
+from ..messages.channel import ChannelConfig
+from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError
+from ..messages.supervision import RestartIntensity
+from . import _decisions as decisions
+from . import _orders as orders
+from ._book import Book
+from .attempt import Attempt
+from .channel import ChannelActor
+from .conversation import Conversation
+from .linking import post
+from .runtime import here, runtime
+from .subscription import Inbox
+from .watching import watch
+
+COMMAND_TIMEOUT_S = 5.0
+"""How long an order to a channel may take before it counts as failed."""
+
+GRACE_S = 1.0
+"""How much longer to wait for an order that is being carried out when its time is up."""
+
+RESTARTS = RestartIntensity(max_restarts=8, within_s=60.0)
+"""How often a channel's actor may be restarted; after that it stays down until the window has passed."""
+
+NEVER = RestartIntensity(max_restarts=0, within_s=1.0)
+"""A channel that does not survive a crash."""
+
+
+class ChannelSession(Book):
+    """The lasting address. Whoever has something to say to a channel says it here."""
+
+    def __init__(self, config: ChannelConfig, restarts: RestartIntensity, queue_limit: int) -> None:
+        super().__init__(config, queue_limit)
+        self.closed = False
+        self._budget = RestartBudget(restarts)
+        self._lock = threading.RLock()
+        self._ref: ActorRef[ChannelActor] | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether an order would find an actor: one that lives, or one that may be started."""
+        ref = self._ref
+        if self.closed:
+            return False
+        return ref is None or not ref.actor_stopped.is_set() or not self._budget.is_spent(runtime().now())
+
+    def ref(self) -> ActorRef[ChannelActor]:
+        """Give the live actor, started if need be. Raises `ChannelClosed`, or `DeliveryFailed` out of restarts."""
+        ref = self._ref
+        if ref is not None and not ref.actor_stopped.is_set():
+            return ref
+        with ExitStack() as held:
+            held.enter_context(self._lock)
+            self.check_open()
+            ref = self._ref
+            if ref is not None and not ref.actor_stopped.is_set():
+                return ref
+            if ref is not None and not self._budget.take(runtime().now()):
+                raise DeliveryFailed(f"channel {self.name} is down: {self._budget}")
+            return self._start(held)
+
+    def check_open(self, cause: BaseException | None = None) -> None:
+        """Raise `ChannelClosed` if the channel is closed."""
+        if self.closed:
+            raise ChannelClosed(f"channel {self.name} is closed") from cause
+
+    # --- saying something ---------------------------------------------------------------------------------------
+
+    def ask(self, message: object, timeout: float = COMMAND_TIMEOUT_S) -> Any:
+        """Give an order and wait for the answer. Raises what the order raises, `ChannelClosed`, `DeliveryFailed`.
+
+        An order that was not carried out when this raises `DeliveryFailed` never will be, if it is revocable.
+        """
+        self.check_open()
+        reply = self.ref().ask(message, block=False)
+        try:
+            return self._answer(reply, message, timeout)
+        except (ActorDeadError, ActorCrashed) as error:
+            self.check_open(error)
+            raise DeliveryFailed(f"channel {self.name} crashed before it had carried out the order") from error
+
+    def notice(self, message: object) -> None:
+        """Say something that goes ahead of the backlog and outlives a crash. Never blocks; dropped after the close."""
+        self.notices.append(message)
+        try:
+            while not self.ref().actor_inbox.put_notice(_NOTICED):  # type: ignore[attr-defined]
+                pass
+        except ChannelClosed:
+            self.notices.clear()
+        except LimenError:  # the next actor, if one may be started again, begins with it
+            return
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def submit(self, conversation: Conversation) -> None:
+        """Hand in a request; its reply is answered whatever happens to the channel. Any thread; never blocks.
+
+        It goes into the tray. An idle slot is woken to look there; while all slots are taken, whoever frees one looks
+        there anyway; else this thread does the channel's work itself.
+        """
+        tray, state = self.tray, self.state
+        tray.append(conversation)
+        if conversation.is_plain and not self.closed:
+            waker = self.waker
+            if waker is not None:
+                self.waker = None
+                waker()
+                return
+            if conversation.activity_type in state.saturated and len(tray) + state.waiting.count < state.queue_limit:
+                return
+        self.look()
+
+    def look(self) -> None:
+        """Have what lies in the tray entered into the book: by this thread, if the channel is free. Never blocks."""
+        try:
+            inbox: Any = self.ref().actor_inbox
+        except LimenError as error:
+            self._turn_away(error)
+            return
+        if inbox.borrow(inbox.owner.take_in, self.tray) is None:
+            self.notice(orders.ARRIVED)
+
+    def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
+        """Have the channel end an answered attempt at once, if it is free to do so; give the slot's next one.
+
+        `True`: it is ended, and nothing waits for the slot. `None`: nothing has been done.
+        """
+        inbox: Any = self._ref.actor_inbox if self._ref is not None else None
+        return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None  # type: ignore[no-any-return]
+
+    def _turn_away(self, error: LimenError) -> None:
+        while self.tray:
+            try:
+                self.tray.popleft().fail(error)
+            except IndexError:  # another thread was quicker
+                return
+
+    # --- subscribers that leave ---------------------------------------------------------------------------------
+
+    def unsubscribe(self, inbox: Inbox) -> None:
+        """Deliver to this inbox no more. Starts no actor: the next one, if there is one, hears of it."""
+        ref = self._left(inbox)
+        if ref is not None:
+            ref.actor_inbox.put_notice(_NOTICED)  # type: ignore[attr-defined]
+
+    def forsake(self, inbox: Inbox) -> None:
+        """Do the same in a finaliser: only posts."""
+        ref = self._left(inbox)
+        if ref is not None:
+            post(ref, _NOTICED)
+
+    def _left(self, inbox: Inbox) -> ActorRef[ChannelActor] | None:
+        """Take note that a subscriber has left, and give the actor that is to be woken, if there is one."""
+        inbox.close()
+        if self.closed:
+            return None
+        self.notices.append(orders.Unsubscribe(inbox))
+        return self._ref
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float) -> None:
+        """Close for good; wait for it unless this is an actor's thread."""
+        with self._lock:
+            already, self.closed = self.closed, True
+            ref = self._ref
+        if already:
+            return
+        if ref is not None and here.mailbox is not None:
+            ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
+        elif ref is not None:
+            with suppress(ActorDeadError, ActorCrashed, Timeout):
+                ref.ask(orders.Close(), timeout=timeout)
+        if ref is None or ref.actor_stopped.is_set():
+            self._wind_up()
+
+    def let_go(self) -> None:
+        """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
+        self.closed = True
+        if self._ref is not None and not self._ref.actor_stopped.is_set():
+            post(self._ref, orders.Close())
+        else:
+            self.fanout.close()
+
+    @property
+    def has_open(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return bool(self.tray or self.state.open())
+
+    # --- how ----------------------------------------------------------------------------------------------------
+
+    def _start(self, held: ExitStack) -> ActorRef[ChannelActor]:
+        """Start an actor. It runs its first turn, which may lead anywhere, when nothing is held any more."""
+
+        def make_known(actor: ChannelActor) -> None:
+            self._ref = actor.actor_ref
+            watch(actor.actor_ref, lambda _: self._ended())
+            held.close()
+
+        self.incarnation += 1
+        try:
+            return ChannelActor._launch(make_known, (self,), {})  # noqa: SLF001 - one of us
+        except Exception as error:
+            raise DeliveryFailed(f"channel {self.name} could not be started: {error}") from error
+
+    def _ended(self) -> None:
+        """See to what an actor has left behind. Runs on the thread on which it died."""
+        spent = self._budget.is_spent(runtime().now())
+        if self.closed or (spent and self.has_open):
+            self._wind_up()
+        elif self.has_open:
+            try:
+                self.ref()
+            except LimenError:
+                self._wind_up()
+
+    def _wind_up(self) -> None:
+        """Answer all that is open, in place of an actor that will not come."""
+        with self._lock:
+            ref = self._ref
+            if ref is not None and not ref.actor_stopped.is_set():
+                return
+            why = "the channel has been closed" if self.closed else str(self._budget)
+            error = ChannelLifecycleError(self.name, why)
+            decided = self.state.close(error)
+            if self.closed:
+                self.notices.clear()
+                self.fanout.close()
+        self._turn_away(error)
+        for each in decided:
+            _carry_out(each)
+
+    def _answer(self, reply: Future[Any], message: object, timeout: float) -> Any:
+        try:
+            return reply.get(timeout=timeout)
+        except Timeout as error:
+            if isinstance(message, orders.Revocable) and not message.claim():
+                timeout += GRACE_S
+                with suppress(Timeout):
+                    return reply.get(timeout=GRACE_S)
+            msg = f"channel {self.name} gave no answer to a {type(message).__name__} within {timeout:g} s"
+            raise DeliveryFailed(msg) from error
+
+
+class RestartBudget:
+    """Restarts in a sliding window. A restart that is refused does not count."""
+
+    def __init__(self, limit: RestartIntensity) -> None:
+        self._limit = limit
+        self._instants: deque[float] = deque()
+
+    def __str__(self) -> str:
+        return (
+            f"its actor crashed more than {self._limit.max_restarts} times within {self._limit.within_s:g} s; "
+            "it is not started again until that window has passed"
+            if self._limit.max_restarts
+            else "its actor crashed, and it is not to be started again"
+        )
+
+    def is_spent(self, now_s: float) -> bool:
+        """Whether there is no restart left now."""
+        recent = sum(instant_s >= now_s - self._limit.within_s for instant_s in list(self._instants))
+        return recent >= self._limit.max_restarts
+
+    def take(self, now_s: float) -> bool:
+        """Take one restart; `False` if there is none left."""
+        if self.is_spent(now_s):
+            return False
+        self._instants.append(now_s)
+        while self._instants[0] < now_s - self._limit.within_s:
+            self._instants.popleft()
+        return True
+
+
+_NOTICED = orders.Noticed()
+
+
+def _carry_out(decided: decisions.Decision) -> None:
+    """Do what answers callers and frees workers; there is nobody to record it."""
+    match decided:
+        case decisions.Close(conversation, outcome):
+            for timer in conversation.timers:
+                timer.cancel()
+            if isinstance(outcome, BaseException):
+                conversation.fail(outcome)
+        case decisions.CallOff(attempt) if attempt.entry.executor is not None:
+            attempt.entry.executor.cancel(attempt)
