@@ -1,0 +1,217 @@
+"""Quiet actors on few threads: in turn, fairly, without recursion, and never out of threads."""
+
+import queue
+import threading
+from typing import Any
+
+import pytest
+from linkkit import PATIENCE_S, Doer, PooledDoer, ending, settle, soon
+
+from limen.actors.links import post
+from limen.actors.runtime import here
+from limen.actors.runtime.pool import BORROWED_BUDGET, MAX_THREADS, Pool
+
+
+def test_the_putter_serves_an_idle_actor_itself():
+    """A tell to an idle quiet actor is handled by the teller's thread: no thread switch."""
+    ref = PooledDoer.start()
+    with ending(ref):
+        assert ref.ask(lambda _: threading.get_ident()) == threading.get_ident()
+
+
+def test_a_posted_message_is_never_served_by_the_poster():
+    """`post` only queues: the pool serves."""
+    ref = PooledDoer.start()
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with ending(ref):
+        post(ref, lambda _: heard.put(threading.current_thread().name))
+        assert soon(heard).startswith("limen-pool")
+
+
+def test_a_busy_actor_costs_the_putter_nothing():
+    """While another thread serves the actor, a put returns at once; the other thread handles it."""
+    ref = PooledDoer.start()
+    begun, go_on = threading.Event(), threading.Event()
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with ending(ref):
+        post(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
+        assert begun.wait(PATIENCE_S)
+        ref.tell(lambda _: heard.put(threading.get_ident()))
+        go_on.set()
+        assert soon(heard) != threading.get_ident()
+
+
+def test_a_putter_works_for_others_only_within_a_budget():
+    """An actor that keeps itself busy is handed to the pool after a while."""
+    ref = PooledDoer.start()
+    served_by: list[int] = []
+    done = threading.Event()
+
+    def again(self: Doer) -> None:
+        served_by.append(threading.get_ident())
+        if len(served_by) < 10 * BORROWED_BUDGET:
+            self.actor_ref.tell(again)
+        else:
+            done.set()
+
+    with ending(ref):
+        ref.tell(again)
+        assert done.wait(PATIENCE_S)
+    assert served_by.count(threading.get_ident()) <= BORROWED_BUDGET
+
+
+def test_a_chain_of_quiet_actors_does_not_recurse():
+    """A message passed along 5,000 quiet actors uses no deeper stack than one hop."""
+    done = threading.Event()
+
+    def pass_on(self: Doer) -> None:
+        following = self.hooks.get("next")
+        following() if following else done.set()
+
+    last = PooledDoer.start()
+    refs = [last]
+    for _ in range(5_000):
+        refs.append(PooledDoer.start(next=lambda ref=refs[-1]: ref.tell(pass_on)))
+    refs[-1].tell(pass_on)
+    assert done.wait(PATIENCE_S)
+    for ref in reversed(refs):
+        ref.stop(block=False)
+
+
+def test_an_actor_is_served_by_one_thread_at_a_time():
+    """Messages from many threads never meet inside a handler."""
+    ref = PooledDoer.start()
+    inside = threading.Lock()
+    met: list[int] = []
+
+    def enter(_: Doer) -> None:
+        if not inside.acquire(blocking=False):
+            met.append(1)
+            return
+        inside.release()
+
+    with ending(ref):
+        threads = [threading.Thread(target=lambda: [ref.tell(enter) for _ in range(500)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        settle(ref)
+    assert met == []
+
+
+def test_quiet_actors_that_ask_do_not_use_up_the_pool():
+    """With four times as many actors waiting as the pool has threads, one more is still served."""
+    gate = Doer.start()
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    askers = [PooledDoer.start() for _ in range(4 * MAX_THREADS)]
+    gate.tell(lambda _: go_on.wait(PATIENCE_S))
+
+    def ask_gate(_: Doer) -> None:
+        asked = gate.ask("through", block=False)
+        begun.release()
+        answers.put(asked.get(timeout=PATIENCE_S))
+
+    with ending(gate, *askers):
+        for asker in askers:
+            post(asker, ask_gate)
+        for _ in askers:
+            assert begun.acquire(timeout=PATIENCE_S)
+        post(askers[0], lambda _: None)
+        other = PooledDoer.start()
+        with ending(other):
+            served: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            post(other, lambda _: served.put("served"))
+            assert soon(served) == "served"
+        go_on.set()
+        assert [soon(answers) for _ in askers] == ["through"] * len(askers)
+
+
+def test_quiet_actors_may_ask_each_other():
+    """Chains of asks between quiet actors, started from many threads at once, come to an end."""
+    echoes = [PooledDoer.start() for _ in range(8)]
+    askers = [PooledDoer.start() for _ in range(8)]
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask_all(_: Doer) -> None:
+        answers.put([each.ask("hello", timeout=PATIENCE_S) for each in echoes])
+
+    with ending(*echoes, *askers):
+        for _ in range(50):
+            for asker in askers:
+                post(asker, ask_all)
+        for _ in range(50 * len(askers)):
+            assert soon(answers) == ["hello"] * 8
+
+
+def test_one_that_never_ends_does_not_starve_the_others():
+    """An actor that always has a message for itself leaves the pool's threads to others in between."""
+    selfish, other = PooledDoer.start(), PooledDoer.start()
+    stop = threading.Event()
+
+    def again(self: Doer) -> None:
+        if not stop.is_set():
+            self.actor_ref.tell(again)
+
+    with ending(selfish, other):
+        for _ in range(2 * MAX_THREADS):
+            post(selfish, again)
+        heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        post(other, lambda _: heard.put("served"))
+        assert soon(heard) == "served"
+        stop.set()
+
+
+def test_a_thread_that_cannot_be_had_loses_no_message(monkeypatch, caplog):
+    """When the pool gets no thread the message waits, and the next one brings the pool to life."""
+    pool = Pool()
+    started: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    begin = threading.Thread.start
+
+    def fail_once(thread: threading.Thread) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    class Mailbox:
+        turn = threading.Lock()
+        closed = False
+        owner: Any = None
+        waiting = 1
+
+        def empty(self) -> bool:
+            return not self.waiting
+
+    class Owner:
+        def serve(self, budget: int) -> int:
+            mailbox.waiting = 0
+            started.put(threading.current_thread().name)
+            return budget
+
+    mailbox = Mailbox()
+    mailbox.owner = Owner()
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+    pool.submit(mailbox)  # type: ignore[arg-type]
+    assert "no thread for the pool" in caplog.text
+    assert threading.Thread.start is begin
+    pool.submit(mailbox)  # type: ignore[arg-type]
+    assert soon(started).startswith("limen-pool")
+
+
+def test_the_thread_knows_what_it_serves_and_forgets_it():
+    """While it serves, the thread knows the mailbox; afterwards it is nobody's."""
+    ref = PooledDoer.start()
+    with ending(ref):
+        assert ref.ask(lambda self: here.mailbox is self.actor_inbox) is True
+    assert (here.mailbox, here.host, here.draining, list(here.owed)) == (None, None, False, [])
+
+
+@pytest.mark.parametrize("doer", [Doer, PooledDoer])
+def test_a_parent_is_the_actor_that_starts_another(doer):
+    """An actor started in a handler knows whose handler it was; one started outside has no parent."""
+    ref = doer.start()
+    with ending(ref):
+        child = ref.ask(lambda _: PooledDoer.start())
+        assert child.ask(lambda self: self._parent_urn) == ref.actor_urn
+        assert ref.ask(lambda self: self._parent_urn) is None
+        child.stop()

@@ -1,0 +1,127 @@
+"""A signal that comes while the main thread serves actors waits until it has served them, and is not lost."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from linkkit import PooledDoer, ending
+
+from limen.actors.runtime.shield import shielded
+
+
+@pytest.fixture(autouse=True)
+def usual_handlers() -> Iterator[None]:
+    """Put the handlers back that were there, and check that the shield did."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_interrupt_in_a_drain_is_put_off_and_raised_after_it():
+    """A Ctrl-C in the middle of a handler lets it finish, then raises `KeyboardInterrupt` in the main thread."""
+    finished: list[int] = []
+
+    def interrupted(_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        finished.append(1)
+
+    ref = PooledDoer.start()
+    with ending(ref):
+        with pytest.raises(KeyboardInterrupt):
+            ref.tell(interrupted)
+        assert finished == [1]
+        assert ref.ask("still there") == "still there"
+
+
+def test_interrupt_in_an_actor_that_another_one_wakes_is_put_off_too():
+    """The whole drain is shielded, with all the actors that it comes to."""
+    seen: list[str] = []
+    second = PooledDoer.start()
+    first = PooledDoer.start()
+
+    def wake_second(_: Any) -> None:
+        second.tell(lambda _: (signal.raise_signal(signal.SIGINT), seen.append("second")))
+        seen.append("first")
+
+    with ending(first, second):
+        with pytest.raises(KeyboardInterrupt):
+            first.tell(wake_second)
+        assert seen == ["first", "second"]
+
+
+def test_interrupt_while_the_main_thread_waits_comes_at_once():
+    """Waiting for a reply is not shielded: Ctrl-C ends the wait."""
+    main = threading.main_thread().ident
+    assert main is not None
+    ref = PooledDoer.start()
+    with ending(ref):
+        later = ref.ask(lambda self: self.reply_later(), block=False)
+        timer = threading.Timer(0.02, lambda: signal.pthread_kill(main, signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            later.get(timeout=20)
+        timer.join()
+
+
+def test_every_signal_that_came_is_handled_once_in_order():
+    """Several signals in one drain are all handled, even when a handler raises."""
+    handled: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        handled.append(number)
+        raise InterruptedError
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, handle)
+
+    def work() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGUSR1)
+        assert handled == []
+
+    with pytest.raises(InterruptedError):
+        shielded(work)
+    assert handled == [signal.SIGTERM, signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGUSR1) is handle
+
+
+def test_signals_that_are_ignored_or_left_to_the_system_stay_so():
+    """The shield takes over nothing that Python would not have handled."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    seen: list[Any] = []
+    shielded(lambda: seen.extend([signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGTERM)]))
+    assert seen == [signal.SIG_IGN, signal.SIG_DFL]
+
+
+def test_without_any_handler_there_is_nothing_to_shield():
+    """With the system's own handlers everywhere the work is just done."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    done: list[int] = []
+    shielded(done.append, 1)
+    assert done == [1]
+
+
+def test_work_that_fails_leaves_the_handlers_as_they_were():
+    """An error in the work goes to the caller, and the handlers are back."""
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError):
+        shielded(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_need_no_shield():
+    """Only the main thread runs signal handlers; a drain elsewhere touches none."""
+    seen: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    ref = PooledDoer.start()
+    with ending(ref):
+        thread = threading.Thread(target=lambda: ref.tell(lambda _: seen.append(signal.getsignal(signal.SIGINT))))
+        thread.start()
+        thread.join()
+    assert seen == [before]
