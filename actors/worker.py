@@ -73,6 +73,8 @@ class WorkerReport:
         if following is None:
             attempt.outcome = (result, True)
             self.channel.notice(orders.Finished(attempt, result, answered=True))
+            return None
+        attempt.conversation = None  # it holds its attempts: without this, both would wait for the garbage collector
         return following if isinstance(following, Attempt) else None
 
     def look(self) -> None:
