@@ -6,19 +6,22 @@ Knows which mailbox owes the answer, so that an actor that waits for itself is t
 from __future__ import annotations
 
 import _thread
-import asyncio
 import logging
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pykka import Future, Timeout
 
 from ...messages.errors import SelfAskError
 from .here import here
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from asyncio import Future as AsyncioFuture
 
 logger = logging.getLogger("limen")
 
@@ -29,6 +32,13 @@ _Chain = tuple[Callable[[], object], Any] | None
 
 _PENDING: Final = object()
 _new_lock = _thread.allocate_lock
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    """Give the event loop of this thread; asyncio is not imported for the question, as there is none without it."""
+    asyncio = sys.modules.get("asyncio")
+    # The public one raises where there is no loop.
+    return asyncio._get_running_loop() if asyncio is not None else None  # noqa: SLF001
 
 
 class Reply(Future[T]):
@@ -112,7 +122,7 @@ class Reply(Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait without blocking the loop; outside a loop, behave as Pykka's future does."""
-        loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises where there is none
+        loop = _running_loop()
         if loop is None:
             yield
             return self.get()
@@ -125,8 +135,8 @@ class Reply(Future[T]):
 
     __iter__ = __await__
 
-    def _wake_on(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        woken: asyncio.Future[None] = loop.create_future()
+    def _wake_on(self, loop: AbstractEventLoop) -> AsyncioFuture[None]:
+        woken: AsyncioFuture[None] = loop.create_future()
 
         def wake() -> None:
             if not woken.done():
