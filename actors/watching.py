@@ -21,10 +21,20 @@ logger = logging.getLogger("limen")
 
 
 @functools.singledispatch
-def watchable(participant: Any, on_exit: OnExit) -> Watch:  # noqa: ARG001 - the shape of every function here
-    """Watch one kind of participant. Register a function here to make another kind linkable."""
-    msg = f"cannot watch a {type(participant).__name__}: it is no actor ref, process or task"
-    raise TypeError(msg)
+def watchable(participant: Any, on_exit: OnExit) -> Watch:
+    """Watch one kind of participant. Register a function here to make another kind linkable.
+
+    Processes and asyncio tasks are registered when the first of their kind is met, so that nobody who has none pays.
+    """
+    from .participants import kind_of
+
+    found = kind_of(participant)
+    if found is None:
+        msg = f"cannot watch a {type(participant).__name__}: it is no actor ref, process or task"
+        raise TypeError(msg)
+    kind, watch_kind = found
+    watchable.register(kind, watch_kind)
+    return watch_kind(participant, on_exit)
 
 
 def watch(participant: Any, on_exit: OnExit) -> Watch:

@@ -1,4 +1,4 @@
-"""What the tests of process workers share: attempts to submit, a report that can be waited for, a gate for activities."""
+"""What the tests of process workers share: attempts, a report that can be waited for, a gate for activities."""
 
 import fcntl
 import os

@@ -49,8 +49,8 @@ def main(
 ) -> None:
     """Run activities until the parent has no more. What a child process is started with."""
     _set_signals()
-    data.setblocking(True)  # noqa: FBT003
-    control.setblocking(True)  # noqa: FBT003
+    data.setblocking(True)
+    control.setblocking(True)
     _die_with_parent()
     child = _Child(data, control, begun, position)
     if child.load(handlers):

@@ -6,7 +6,6 @@ Knows nothing of other children, of slots or of what is done about a death. No m
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import socket
 import sys
@@ -58,8 +57,7 @@ class ChildExited:
     """Of the activity that it ran when it ended."""
 
 
-@functools.cache
-def _context() -> Any:
+def _make_context() -> Any:
     """Give the way to start processes. The user's own default is left as it is.
 
     A fork server that has not been started yet is told to load what a child needs.
@@ -73,6 +71,9 @@ def _context() -> Any:
     if isinstance(preloaded, list) and _child.__name__ not in preloaded:
         context.set_forkserver_preload([*preloaded, _child.__name__])
     return context
+
+
+_CONTEXT = _make_context()
 
 
 def check_can_start() -> None:
@@ -108,12 +109,14 @@ class Child:
         "recalled",
         "seen",
         "seen_s",
+        "sent",
         "sentinel",
         "serves",
-        "sent",
     )
 
-    def __init__(self, process: Any, data: socket.socket, control: socket.socket, begun: Begun | None, position: int):
+    def __init__(
+        self, process: Any, data: socket.socket, control: socket.socket, begun: Begun | None, position: int
+    ) -> None:
         self._process = process
         self._control = control
         self._out: deque[memoryview] = deque()
@@ -154,7 +157,7 @@ class Child:
             control, control_there = _pair()
             on_error.callback(control.close)
             with data_there, control_there:
-                process = _context().Process(
+                process = _CONTEXT.Process(
                     target=_child.main, name=name, args=(data_there, control_there, begun, position, handlers)
                 )
                 process.start()
@@ -296,6 +299,6 @@ class Child:
 
 def _pair() -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)  # noqa: FBT003
-    theirs.setblocking(True)  # noqa: FBT003
+    ours.setblocking(False)
+    theirs.setblocking(True)
     return ours, theirs

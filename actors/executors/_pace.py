@@ -1,6 +1,6 @@
 """How long activities take, and from that whether others may wait behind one in the same child.
 
-Pessimistic: one long run counts at once, and it takes a number of short ones to unlearn it. Knows no child and no clock.
+Pessimistic: one long run counts at once, and it takes a number of short ones to unlearn it. Knows no child, no clock.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _ATOMS = frozenset({type(None), bool, int, float})
 _TEXTS = frozenset({str, bytes})
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - named after its like in `concurrent.futures`
+class RemoteTraceback(Exception):
     """The traceback of an error that was raised in a child process, as text. Found as the error's `__cause__`."""
 
     def __init__(self, text: str) -> None:

@@ -25,6 +25,9 @@ from typing import Any
 from ...messages.activities import Failed
 from ...messages.errors import UnpicklableError
 from ...messages.lifecycle import ExitReason
+from ...messages.supervision import RestartIntensity
+from ...messages.supervision_errors import ChildStartFailed, SupervisorGaveUp
+from .._supervision import RestartWindow
 from ..attempt import Attempt, Handler, Report
 from ..runtime import Timer, runtime
 from . import _child
@@ -33,9 +36,8 @@ from ._children import SHARES_MEMORY, Child, ChildExited, ChildRow, ChildStarted
 from ._crew import Crew, Entry
 from ._framing import frame
 from ._packing import Item, RemoteTraceback, pack_request, packs_quickly, unpack_outcome
-from ._refill import ChildrenKeepDying, Intensity, Refill
 
-__all__ = ["ChildExited", "ChildRow", "ChildStarted", "ChildrenKeepDying", "ProcessExecutor", "Refill"]
+__all__ = ["ChildExited", "ChildRow", "ChildStarted", "ProcessExecutor", "RemoteTraceback"]
 
 logger = logging.getLogger("limen")
 
@@ -53,14 +55,16 @@ _PREFETCH = 256
 """How many short activities more than there are slots are accepted, for each slot."""
 _FAILED_STARTS = 3
 """After so many children in a row that died before they were ready, no more are started."""
+_REFILL = RestartIntensity(max_restarts=50, within_s=10.0)
+"""How many deaths of children a worker survives."""
 
 
 class ProcessExecutor:
     """Runs each attempt in one of `slots` child processes.
 
     Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. `refill` bounds how
-    often children are replaced; beyond it the worker as a whole fails with `ChildrenKeepDying`. `on_child_event` is
-    called on the executor's thread and must not block.
+    often children are replaced; beyond it the worker as a whole fails with `SupervisorGaveUp`. `on_child_event` is called
+    on the executor's thread and must not block.
     """
 
     name = "process"
@@ -72,7 +76,7 @@ class ProcessExecutor:
         report: Report,
         name: str,
         *,
-        refill: Intensity | None = None,
+        refill: RestartIntensity = _REFILL,
         on_child_event: OnChildEvent | None = None,
     ) -> None:
         check_can_start()
@@ -81,7 +85,7 @@ class ProcessExecutor:
         self._numbers = {activity_type: number for number, activity_type in enumerate(handlers)}
         self._report = report
         self._name = name
-        self._refill = refill if refill is not None else Refill()
+        self._restarts = RestartWindow(refill)
         self._on_child_event = on_child_event
         self._now = runtime().now
         self.prefetch = 0
@@ -106,8 +110,8 @@ class ProcessExecutor:
         """Whether something waits inside a child, behind what it runs."""
         self._begun = Begun(self._crew.positions) if SHARES_MEMORY else None
         self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)  # noqa: FBT003
-        self._woken.setblocking(False)  # noqa: FBT003
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._woken, selectors.EVENT_READ, None)
         self._reader = threading.Thread(target=self._read, name=f"limen-process-{name}", daemon=True)
@@ -164,7 +168,7 @@ class ProcessExecutor:
             return self._crew.rows()
 
     def close(self) -> None:
-        """Take no more work and end the children: idle ones at once, busy ones by SIGTERM, all by SIGKILL in the end."""
+        """Take no more work and end the children: idle ones at once, busy ones by SIGTERM, the rest by SIGKILL."""
         with self._lock:
             if self._closed:
                 return
@@ -485,8 +489,11 @@ class ProcessExecutor:
     def _count_death(self, child: Child, reason: ExitReason) -> None:
         if not child.ready:
             self._failed_starts += 1
-        if not self._refill.allows(self._now()) or self._failed_starts >= _FAILED_STARTS:
-            self._fail(ChildrenKeepDying(self._name, str(reason)))
+        if self._failed_starts >= _FAILED_STARTS:
+            self._fail(ChildStartFailed(self._name, str(reason)))
+        limit = self._restarts.limit
+        if self._restarts.passed_by(self._now()):
+            self._fail(SupervisorGaveUp(self._name, str(reason), limit.max_restarts, limit.within_s))
 
     def _kill(self, child: Child) -> None:
         with self._lock:

@@ -6,13 +6,13 @@ import signal
 import pytest
 from processkit import HANDLERS, WAIT_S, Gate, Recorder, attempt, executor, has_ended
 
-from limen.actors.executors.process import ChildExited, ChildrenKeepDying, ChildStarted, ProcessExecutor, Refill
+from limen.actors.executors.process import ChildExited, ChildStarted, ProcessExecutor
 from limen.messages.activities import ActivityRequest
 from limen.messages.errors import UnpicklableError
 from limen.messages.lifecycle import ExitKind
 from limen.messages.payloads import Local, Payload
-
-MANY = Refill(max_restarts=1000)
+from limen.messages.supervision import RestartIntensity
+from limen.messages.supervision_errors import SupervisorGaveUp
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_more_attempts_are_welcome_only_while_all_are_short():
 
 def test_a_cancelled_activity_loses_its_child(gate):
     """Cancelling what runs ends its child, frees the slot, and costs nothing of the restart intensity."""
-    with executor(refill=Refill(max_restarts=0)) as (process, report):
+    with executor(refill=RestartIntensity(max_restarts=0)) as (process, report):
         unwanted = attempt("hold", gate.value)
         process.submit(unwanted)
         pid = gate.arrival()
@@ -288,7 +288,7 @@ def test_an_attempt_that_was_decided_elsewhere_does_not_run(gate):
 
 def test_fifty_kills_lose_nothing():
     """Each activity that is killed is reported, each other one has its result."""
-    with executor(slots=2, refill=Refill(max_restarts=50)) as (process, report):
+    with executor(slots=2, refill=RestartIntensity(max_restarts=50)) as (process, report):
         doomed = {attempt("die_by_signal", signal.SIGKILL) for _ in range(50)}
         fine = {attempt("echo", number) for number in range(50)}
         for one, other in zip(doomed, fine, strict=True):
@@ -303,7 +303,7 @@ def test_fifty_kills_lose_nothing():
 
 def test_too_many_deaths_end_the_worker():
     """Beyond the restart intensity the worker fails as a whole, once, and says how the last child ended."""
-    with executor(refill=Refill(max_restarts=1)) as (process, report):
+    with executor(refill=RestartIntensity(max_restarts=1)) as (process, report):
         process.submit(attempt("exit_at_once", 3))
         assert report.next()[0] == "crashed"
         process.submit(attempt("exit_at_once", 3))
@@ -311,7 +311,7 @@ def test_too_many_deaths_end_the_worker():
         told, _, error = report.next()
 
         assert told == "fatal"
-        assert isinstance(error, ChildrenKeepDying)
+        assert isinstance(error, SupervisorGaveUp)
         assert "exit code 3" in str(error)
         assert report.nothing_more()
 
