@@ -55,12 +55,15 @@ class Shell:
         while queue:
             order = queue.pop(0)
             given.append(order)
+            self.note(order)
             if isinstance(order, Start):
                 queue += self._start(order.child_id)
             if not queue:
                 queue += self.core.resume(self.now_s)
-        self.log += given
         return given
+
+    def note(self, order: Order) -> None:
+        self.log.append(order)
 
     def _start(self, child_id: str) -> Iterable[Order]:
         if self.broken.get(child_id, 0) > 0:
@@ -537,7 +540,7 @@ class Model(Shell):
             self.there.add(child_id)
         return super()._start(child_id)
 
-    def take(self, order: Order) -> None:
+    def note(self, order: Order) -> None:
         """Enter an order in the book."""
         match order:
             case Stop(child_id) | Kill(child_id):
@@ -560,9 +563,6 @@ class Model(Shell):
 
     def check(self) -> None:
         """Compare the two books."""
-        for order in self.log:
-            self.take(order)
-        self.log.clear()
         states = self.states()
         active = {each for each, state in states.items() if state in (ChildState.RUNNING, ChildState.STOPPING)}
         assert active == self.there
