@@ -145,8 +145,7 @@ def _popen_code(popen: Any) -> int | None:
     try:
         left = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        code = popen.returncode
-        return code
+        return popen.returncode  # type: ignore[no-any-return]
     if left is None:
         return None
     return left.si_status if left.si_code == os.CLD_EXITED else -left.si_status
@@ -213,7 +212,7 @@ def _watch_task(task: Any, on_exit: OnExit) -> Watch:
         notice.give(_task_reason(done))
 
     loop = task.get_loop()
-    if sys.modules["asyncio"]._get_running_loop() is loop:
+    if sys.modules["asyncio.events"]._get_running_loop() is loop:  # noqa: SLF001 - the public one raises without a loop
         task.add_done_callback(tell)
         return Watch(notice.call_off)
     try:

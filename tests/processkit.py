@@ -41,9 +41,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self._told: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
+        self.following: list[Attempt] = []
+        """What is given back for the slot that became free, one at a time."""
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
+    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
         self._told.put(("finished", attempt, result))
+        return self.following.pop(0) if self.following else None
+
+    def look(self) -> None:
+        """Do nothing: there is no channel."""
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         self._told.put(("crashed", attempt, reason))
@@ -87,6 +93,20 @@ def executor(slots: int = 1, **options: Any) -> Iterator[tuple[ProcessExecutor, 
     finally:
         made.close()
         assert made.wait_closed(WAIT_S)
+
+
+class Events:
+    """Keeps what it is called with, in order, until it is asked for."""
+
+    def __init__(self) -> None:
+        self._seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def __call__(self, event: Any) -> None:
+        self._seen.put(event)
+
+    def next(self) -> Any:
+        """Wait for the next event."""
+        return self._seen.get(timeout=WAIT_S)
 
 
 class Gate:

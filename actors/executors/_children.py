@@ -67,7 +67,7 @@ def _make_context() -> Any:
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
-    preloaded = getattr(forkserver._forkserver, "_preload_modules", None)  # type: ignore[attr-defined] # noqa: SLF001
+    preloaded = getattr(forkserver._forkserver, "_preload_modules", None)  # type: ignore[attr-defined, unused-ignore]  # noqa: SLF001
     if isinstance(preloaded, list) and _child.__name__ not in preloaded:
         context.set_forkserver_preload([*preloaded, _child.__name__])
     return context

@@ -63,8 +63,8 @@ class ProcessExecutor:
     """Runs each attempt in one of `slots` child processes.
 
     Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. `refill` bounds how
-    often children are replaced; beyond it the worker as a whole fails with `SupervisorGaveUp`. `on_child_event` is called
-    on the executor's thread and must not block.
+    often children are replaced; beyond it the worker as a whole fails with `SupervisorGaveUp`. `on_child_event` is
+    called on the executor's thread and must not block.
     """
 
     name = "process"
@@ -126,7 +126,7 @@ class ProcessExecutor:
         request = attempt.request
         number = self._numbers.get(request.activity_type)
         if number is None:
-            self._report.finished(attempt, Failed(KeyError(request.activity_type)))
+            self._finish(attempt, Failed(KeyError(request.activity_type)))
             return
         item = pack_request(request, number) if packs_quickly(request) else None
         with self._lock:
@@ -361,13 +361,30 @@ class ProcessExecutor:
         if crew.waiting:
             self._pump()
         finished = self._report.finished
+        following = []
         for attempt, (_, _, kind, body, more) in zip(attempts, results, strict=True):
             if attempt is None:
                 continue
             try:
-                finished(attempt, unpack_outcome(kind, body, more, attempt.request))
+                after = finished(attempt, unpack_outcome(kind, body, more, attempt.request))
             except Exception:
                 logger.exception("a result of %s was not taken", self._name)
+            else:
+                if after is not None:
+                    following.append((after, None))
+        if following:
+            with self._lock:
+                crew.waiting.extend(following)
+            self._pump()
+
+    def _finish(self, attempt: Attempt, result: Failed) -> None:
+        """Tell that an attempt failed before it got to a child."""
+        after = self._report.finished(attempt, result)
+        if after is None:
+            return
+        with self._lock:
+            self._crew.waiting.append((after, None))
+        self._wake()
 
     # --- handing out work ---------------------------------------------------------------------------------------------
 
@@ -402,7 +419,7 @@ class ProcessExecutor:
             try:
                 item = packed or pack_request(attempt.request, self._numbers[attempt.request.activity_type])
             except BaseException as error:  # noqa: BLE001 - a pickle of the user's may raise anything
-                self._report.finished(attempt, Failed(_as_unpicklable(error, attempt)))
+                self._finish(attempt, Failed(_as_unpicklable(error, attempt)))
             else:
                 attempts.append(attempt)
                 items.append(item)
@@ -413,7 +430,7 @@ class ProcessExecutor:
             return frame((child.next_number, items))
         except ValueError as error:  # 2 GiB or more
             for attempt in attempts:
-                self._report.finished(attempt, Failed(_as_unpicklable(error, attempt)))
+                self._finish(attempt, Failed(_as_unpicklable(error, attempt)))
             attempts.clear()
             return []
 
@@ -467,12 +484,13 @@ class ProcessExecutor:
         reason = child.exit_reason()
         with self._lock:
             guilty = self._crew.bury(child)
+            activity_type = guilty.request.activity_type if guilty is not None else None
         self._forget(child)
         self._pump()
         if guilty is not None and not self._closed:
             cancelled = guilty is child.cancelled
             self._report.crashed(guilty, ExitReason.killed("cancelled") if cancelled else reason)
-        self._tell(ChildExited(child.pid, reason, guilty.request.activity_type if guilty is not None else None))
+        self._tell(ChildExited(child.pid, reason, activity_type))
         if not child.ending:
             self._count_death(child, reason)
         self._start_more()

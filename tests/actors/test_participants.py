@@ -15,7 +15,7 @@ import time
 import pytest
 
 from limen.actors.watching import watch
-from limen.messages.lifecycle import ExitKind
+from limen.messages.lifecycle import Down, ExitKind
 
 WAIT_S = 20.0
 """How long a test waits for what must come. Only a failure takes as long."""
@@ -29,7 +29,7 @@ class Notices:
     """Keeps the notices it gets, with the names of the threads that brought them."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Down, threading.Thread]] = queue.SimpleQueue()
 
     def __call__(self, down) -> None:
         self._queue.put((down, threading.current_thread()))
@@ -91,14 +91,23 @@ def _command(code):
             it.kill()
 
 
+def _close_stdin(popen):
+    assert popen.stdin is not None
+    popen.stdin.close()
+
+
 @pytest.mark.parametrize(
     "method", [pytest.param(each, marks=[pytest.mark.slow] * (each == "spawn")) for each in METHODS]
 )
 @pytest.mark.parametrize(
-    ("how", "kind", "code", "name"),
-    [(0, ExitKind.NORMAL, None, None), (3, ExitKind.ERROR, 3, None), ("SIGKILL", ExitKind.ERROR, None, "SIGKILL")],
+    ("how", "reason"),
+    [
+        (0, (ExitKind.NORMAL, None, None)),
+        (3, (ExitKind.ERROR, 3, None)),
+        ("SIGKILL", (ExitKind.ERROR, None, "SIGKILL")),
+    ],
 )
-def test_a_process_is_watched_whatever_started_it(method, how, kind, code, name, notices):
+def test_a_process_is_watched_whatever_started_it(method, how, reason, notices):
     """The end of a multiprocessing process is told once, with its exit code or its signal."""
     with _process(method, how) as (process, give_sign):
         watch(process, notices)
@@ -109,28 +118,28 @@ def test_a_process_is_watched_whatever_started_it(method, how, kind, code, name,
 
     assert nothing_yet
     assert down.ref is process
-    assert (down.reason.kind, down.reason.exit_code, down.reason.signal) == (kind, code, name)
+    assert (down.reason.kind, down.reason.exit_code, down.reason.signal) == reason
     assert notices.none_left()
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "exit_code", "name"),
+    ("code", "reason"),
     [
-        ("", ExitKind.NORMAL, None, None),
-        ("import os; os._exit(7)", ExitKind.ERROR, 7, None),
-        ("import os; os.kill(os.getpid(), 15)", ExitKind.ERROR, None, "SIGTERM"),
+        ("", (ExitKind.NORMAL, None, None)),
+        ("import os; os._exit(7)", (ExitKind.ERROR, 7, None)),
+        ("import os; os.kill(os.getpid(), 15)", (ExitKind.ERROR, None, "SIGTERM")),
     ],
 )
-def test_a_subprocess_is_watched_and_stays_its_owners(code, kind, exit_code, name, notices):
+def test_a_subprocess_is_watched_and_stays_its_owners(code, reason, notices):
     """The notice has the reason, and the owner still collects the exit code himself."""
     with _command(code) as popen:
         watch(popen, notices)
-        popen.stdin.close()
+        _close_stdin(popen)
         down = notices.next()
         collected_by_us = popen.returncode
         popen.wait(WAIT_S)
 
-    assert (down.reason.kind, down.reason.exit_code, down.reason.signal) == (kind, exit_code, name)
+    assert (down.reason.kind, down.reason.exit_code, down.reason.signal) == reason
     assert collected_by_us is None
     assert notices.none_left()
 
@@ -157,7 +166,7 @@ def test_an_owner_who_waits_for_a_subprocess_does_not_hide_its_end(notices):
             watch(popen, notices)
             owner = threading.Thread(target=popen.wait)
             owner.start()
-            popen.stdin.close()
+            _close_stdin(popen)
             told = notices.next().reason.exit_code
             owner.join()
 
@@ -247,7 +256,7 @@ def test_every_watch_on_a_process_is_told_once(notices):
 def test_a_watcher_that_fails_keeps_nobody_from_being_told(notices, caplog):
     """Its error is logged."""
     with _process("fork", 0) as (process, give_sign):
-        watch(process, lambda down: 1 / 0)
+        watch(process, lambda _: 1 / 0)
         watch(process, notices)
         give_sign()
 
@@ -384,7 +393,7 @@ def test_a_task_on_a_closed_loop_is_gone(notices):
     loop.run_until_complete(asyncio.sleep(0))
     loop.run_until_complete(task)
     pending = loop.create_task(asyncio.sleep(600))
-    pending._log_destroy_pending = False
+    vars(type(pending))["_log_destroy_pending"].__set__(pending, False)
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     watch(pending, notices)

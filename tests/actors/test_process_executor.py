@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from processkit import HANDLERS, WAIT_S, Gate, Recorder, attempt, executor, has_ended
+from processkit import HANDLERS, WAIT_S, Events, Gate, Recorder, attempt, executor, has_ended
 
 from limen.actors.executors.process import ChildExited, ChildStarted, ProcessExecutor
 from limen.messages.activities import ActivityRequest
@@ -75,6 +75,19 @@ def test_more_than_the_slots_wait_and_are_run(gate):
     assert len(first_two) == 2
     assert set(ran) == first_two
     assert report.nothing_more()
+
+
+def test_what_the_report_gives_back_runs_next():
+    """With a result the channel may hand over the next attempt for the same slot: it is run like a submitted one."""
+    with executor() as (process, report):
+        report.following = [attempt("echo", 2), attempt("echo", lambda: None), attempt("echo", 3)]
+        process.submit(attempt("echo", 1))
+        before = [report.value(), report.value()]
+        error = report.error()
+
+        assert before == [1, 2]
+        assert isinstance(error, UnpicklableError)
+        assert report.value() == 3
 
 
 def test_an_attempt_knows_when_it_began(gate):
@@ -346,8 +359,8 @@ def test_a_handler_that_children_cannot_load_ends_the_worker():
 
 def test_children_are_described(gate):
     """The rows show who runs what, and the spare that is kept warm."""
-    events: Recorder = Recorder()
-    with executor(on_child_event=events._told.put) as (process, report):
+    events = Events()
+    with executor(on_child_event=events) as (process, report):
         process.submit(attempt("hold", gate.value))
         running = gate.arrival()
         started = [events.next(), events.next()]
@@ -363,17 +376,15 @@ def test_children_are_described(gate):
 
 def test_the_end_of_a_child_is_an_event():
     """Whoever wants to know is told which child ended, how, and what it ran."""
-    events: Recorder = Recorder()
-    with executor(on_child_event=events._told.put) as (process, report):
+    events = Events()
+    with executor(on_child_event=events) as (process, report):
         process.submit(attempt("die_by_signal", signal.SIGKILL))
         report.next()
-        ends = []
-        while not ends:
+        event = events.next()
+        while not isinstance(event, ChildExited):
             event = events.next()
-            ends += [event] if isinstance(event, ChildExited) else []
 
-    assert ends[0].reason.signal == "SIGKILL"
-    assert ends[0].activity_type == "die_by_signal"
+    assert (event.reason.signal, event.activity_type) == ("SIGKILL", "die_by_signal")
 
 
 def test_a_worker_without_slots_has_no_children():

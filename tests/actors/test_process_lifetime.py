@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from processkit import HANDLERS, WAIT_S, Gate, Recorder, attempt, executor, has_ended
+from processkit import HANDLERS, WAIT_S, Events, Gate, Recorder, attempt, executor, has_ended
 
 from limen.actors.executors.process import ProcessExecutor
 
@@ -168,8 +168,8 @@ def test_closing_right_away_ends_what_is_only_being_started():
 
 def test_an_external_sigterm_of_a_spare_is_made_good():
     """A spare that dies is replaced; work goes on."""
-    events = Recorder()
-    with executor(on_child_event=events._told.put) as (process, report):
+    events = Events()
+    with executor(on_child_event=events) as (process, report):
         events.next()
         events.next()
         spare = next(row.pid for row in process.children() if row.state == "spare")
