@@ -42,6 +42,10 @@ class Round:
             assert inbox.filter is not None
             inbox.filter.ask(envelope, functools.partial(self._answered, inbox))
 
+    def so_far(self) -> Delivery:
+        """Count what the inboxes have said by now."""
+        return delivery(self._taken)
+
     def _answered(self, inbox: Inbox, verdict: Verdict) -> None:
         taken = None
         if isinstance(verdict, SubscriptionFailed):

@@ -141,7 +141,7 @@ class ChannelSession(Book):
         `True`: it is ended, and nothing waits for the slot. `None`: nothing has been done.
         """
         inbox: Any = self._ref.actor_inbox if self._ref is not None else None
-        return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None  # type: ignore[no-any-return]
+        return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None
 
     def _turn_away(self, error: LimenError) -> None:
         while self.tray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 import attrs
 
@@ -20,25 +21,25 @@ class ChannelMode(StrEnum):
     """It is kept in a store."""
 
 
+def _named(_instance: object, _attribute: object, value: Any) -> None:
+    if not isinstance(value, ChannelName | str) or not str(value):
+        msg = "a channel's name is a ChannelName or a non-empty text"
+        raise TypeError(msg)
+
+
+def _checked(_instance: object, _attribute: object, value: Any) -> None:
+    if not isinstance(value, Schema) and not callable(value):
+        msg = f"schema must be a Schema, or a function that gives one, not {type(value).__name__}"
+        raise TypeError(msg)
+
+
 @attrs.frozen(kw_only=True)
 class ChannelConfig:
     """All three are required. The schema may be given as a function, which is called when it is first needed."""
 
-    name: ChannelName | str = attrs.field()
-    _schema: Schema | Callable[[], Schema] = attrs.field(repr=False)
+    name: ChannelName | str = attrs.field(validator=_named)
+    _schema: Schema | Callable[[], Schema] = attrs.field(alias="schema", repr=False, validator=_checked)
     mode: ChannelMode = attrs.field(converter=ChannelMode)
-
-    @name.validator
-    def _named(self, _attribute: object, value: object) -> None:
-        if not isinstance(value, ChannelName | str) or not str(value):
-            msg = "a channel's name is a ChannelName or a non-empty text"
-            raise TypeError(msg)
-
-    @_schema.validator
-    def _checked(self, _attribute: object, value: object) -> None:
-        if not isinstance(value, Schema) and not callable(value):
-            msg = f"schema must be a Schema, or a function that gives one, not {type(value).__name__}"
-            raise TypeError(msg)
 
     @property
     def schema(self) -> Schema:

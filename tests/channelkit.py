@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from limen.actors.channel import ChannelActor
@@ -35,12 +36,17 @@ def order(number: int) -> bytes:
     return json.dumps({"id": number}).encode()
 
 
-def number(envelope: Envelope | None) -> int | None:
+def make_envelope() -> Envelope:
+    """Give an envelope such as nobody publishes."""
+    return Envelope(message_id="m-1", payload=order(0), schema_id="s", timestamp=datetime.now(UTC))
+
+
+def number(envelope: Envelope | None) -> Any:
     """Give back the number of an order."""
     return json.loads(envelope.payload)["id"] if envelope is not None else None
 
 
-def numbers(subscription: Subscription) -> list[int | None]:
+def numbers(subscription: Subscription) -> list[Any]:
     """Read all that is there."""
     return [number(envelope) for envelope in iter(subscription.try_next, None)]
 

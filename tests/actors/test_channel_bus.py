@@ -4,6 +4,7 @@ import copy
 import json
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from channelkit import WAIT_S, collect, crash, later, make_config, number, numbers, order
@@ -44,7 +45,7 @@ def channel():
 @pytest.mark.parametrize("missing", ["name", "schema", "mode"])
 def test_a_configuration_needs_name_schema_and_mode(missing):
     """All three are required (CH-01)."""
-    parts = {"name": "orders", "schema": Schema.compile({}), "mode": "ephemeral"}
+    parts: dict[str, Any] = {"name": "orders", "schema": Schema.compile({}), "mode": "ephemeral"}
     del parts[missing]
 
     with pytest.raises(TypeError):
@@ -309,7 +310,12 @@ def test_a_bound_without_a_buffer_only_accepts_or_rejects(channel):
 
 @pytest.mark.parametrize(
     ("bounds", "field"),
-    [({"bound": 0}, "bound"), ({"bound": True}, "bound"), ({"bound": 1, "defer": -1}, "defer"), ({"defer": 1}, "defer")],
+    [
+        ({"bound": 0}, "bound"),
+        ({"bound": True}, "bound"),
+        ({"bound": 1, "defer": -1}, "defer"),
+        ({"defer": 1}, "defer"),
+    ],
 )
 def test_a_bound_that_makes_no_sense_is_refused(channel, bounds, field):
     """The error names the field, and nobody is subscribed (CH-22)."""
@@ -431,11 +437,14 @@ def test_a_thousand_forgotten_channels_leave_nothing():
     """No actor is left of a thousand handles that were used and dropped, and no thread was needed (GR-08, GR-09)."""
     threads = threading.active_count()
     refs = []
-    for each in range(1000):
-        channel = ChannelHandle(make_config(f"orders-{each}", {}))
+
+    def use(name):
+        channel = ChannelHandle(make_config(name, {}))
         channel.publish(b"{}")
         refs.append(channel.ref())
-    del channel
+
+    for each in range(1000):
+        use(f"orders-{each}")
     collect()
 
     assert all(ref.actor_stopped.wait(WAIT_S) for ref in refs)
