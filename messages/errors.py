@@ -23,11 +23,13 @@ from .bus_errors import (
     SubscriptionFailed,
 )
 from .dispatch_errors import (
+    ActivityFailed,
     ActivityTimedOut,
     DispatchFailed,
     NoWorkersAvailable,
     PoisonActivity,
     QueueFull,
+    RecorderFailed,
     RouterCrashed,
     RouterFailed,
     RouterTimedOut,
@@ -38,6 +40,7 @@ from .error_base import LimenError
 
 __all__ = [
     "ActivityCancelled",
+    "ActivityFailed",
     "ActivityTimedOut",
     "ActorCrashed",
     "BusError",
@@ -66,6 +69,7 @@ __all__ = [
     "PoisonActivity",
     "PublishFailed",
     "QueueFull",
+    "RecorderFailed",
     "RemoteError",
     "RetryableError",
     "RouterCrashed",

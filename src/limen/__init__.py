@@ -4,9 +4,9 @@ from .activity import Activity, AsyncActivity, activity
 from .actors.recorder import MemoryRecorder, Recorder
 from .app import Limen
 from .events import EventStream
-from .handle import Handle, as_completed
+from .handle import AttemptView, Handle, as_completed
+from .messages import errors
 from .messages.errors import *  # noqa: F403 - the whole tree, listed there
-from .messages.errors import __all__ as _errors
 from .messages.events import Event, EventKind
 from .messages.payloads import Local, Payload
 from .messages.pool import PoolRow
@@ -15,6 +15,7 @@ from .messages.retry import Retry
 __all__ = [
     "Activity",
     "AsyncActivity",
+    "AttemptView",
     "Event",
     "EventKind",
     "EventStream",
@@ -29,4 +30,4 @@ __all__ = [
     "activity",
     "as_completed",
 ]
-__all__ += _errors
+__all__ += errors.__all__

@@ -8,7 +8,6 @@ from .activity import Activity
 from .actors.conversation import Conversation
 from .actors.recorder import Recorder
 from .messages.activities import ActivityRequest
-from .messages.payloads import Local
 
 
 class Call(Conversation):
@@ -53,4 +52,4 @@ class Call(Conversation):
     @property
     def request(self) -> ActivityRequest:  # type: ignore[override]  # the base class is given it
         """The request, made anew each time."""
-        return self._activity.request(self.bound)
+        return self._activity.request(self.bound)  # type: ignore[arg-type]  # `None` only in the base class

@@ -1,7 +1,8 @@
-"""Whether a value is what an annotation says, and how raw data becomes it.
+"""Whether a value is what an annotation says.
 
-A value that conforms is passed on as it is, the very object. Plain data (a dict for an attrs class, say) is structured
-by cattrs, strictly: no text becomes a number. Annotations that cannot be checked admit everything.
+The rules are those of type checkers, as far as a value shows them: a `bool` is an `int`, an `int` will do for a
+`float`. Containers are looked into, instances of classes are not. Annotations that cannot be checked, such as
+protocols and type variables, admit everything.
 """
 
 from __future__ import annotations
@@ -14,43 +15,56 @@ from typing import Any
 
 Check = Callable[[Any], bool]
 
-_CONTAINERS = (list, set, frozenset, abc.Sequence, abc.Iterable, abc.Collection, abc.Set, abc.MutableSequence)
+_COLLECTIONS = (
+    list,
+    set,
+    frozenset,
+    abc.Collection,
+    abc.Iterable,
+    abc.MutableSequence,
+    abc.MutableSet,
+    abc.Sequence,
+    abc.Set,
+)
 _MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
-_DATA = (dict, list, tuple, str, int, float, bool, bytes, type(None))
+
+_ALIAS: Any = getattr(typing, "TypeAliasType", ())
+"""What `type X = …` makes, from Python 3.12 on."""
 
 
 def check_for(annotation: Any) -> Check:
     """Make a function that says whether a value conforms to an annotation."""
-    plain = _PLAIN.get(annotation) if isinstance(annotation, abc.Hashable) else None
+    plain = _PLAIN.get(annotation) if _is_hashable(annotation) else None
     if plain is not None:
         return plain
     if isinstance(annotation, typing.NewType):
         return check_for(annotation.__supertype__)
+    if isinstance(annotation, _ALIAS):
+        return _later(lambda: check_for(annotation.__value__))
     origin = typing.get_origin(annotation)
+    if typing.is_typeddict(origin or annotation):
+        return _later(lambda: _check_typed_dict(origin or annotation))
     if origin is not None:
         return _check_generic(origin, typing.get_args(annotation))
-    if typing.is_typeddict(annotation):
-        return _check_typed_dict(annotation)
     if isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False):
         return lambda value: isinstance(value, annotation)
     return _anything
 
 
-def structure(value: Any, annotation: Any) -> Any:
-    """Make what the annotation says of plain data. Raises whatever says that it cannot be made."""
-    if not isinstance(value, _DATA):
-        msg = f"a {type(value).__name__} is not plain data"
-        raise TypeError(msg)
-    made = _converter().structure(value, annotation)
-    if not check_for(annotation)(made):
-        msg = "the data does not fit"
-        raise TypeError(msg)
-    return made
+def _is_hashable(annotation: Any) -> bool:
+    return isinstance(annotation, abc.Hashable)
 
 
-def name_of(annotation: Any) -> str:
-    """Say an annotation in words, for an error."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+def _later(make: Callable[[], Check]) -> Check:
+    """Make a check when it is first needed: the type may be part of itself."""
+    made: list[Check] = []
+
+    def check(value: Any) -> bool:
+        if not made:
+            made.append(make())
+        return made[0](value)
+
+    return check
 
 
 def _anything(_value: Any) -> bool:
@@ -60,15 +74,15 @@ def _anything(_value: Any) -> bool:
 _PLAIN: dict[Any, Check] = {
     Any: _anything,
     object: _anything,
-    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    float: lambda value: isinstance(value, float | int) and not isinstance(value, bool),
-    complex: lambda value: isinstance(value, complex | float | int) and not isinstance(value, bool),
+    float: lambda value: isinstance(value, float | int),
+    complex: lambda value: isinstance(value, complex | float | int),
     None: lambda value: value is None,
-    type(None): lambda value: value is None,
+    typing.LiteralString: lambda value: isinstance(value, str),
+    typing.Tuple: lambda value: isinstance(value, tuple),  # noqa: UP006 - its arguments look like those of `tuple[()]`
 }
 
 
-def _check_generic(origin: Any, args: tuple[Any, ...]) -> Check:  # noqa: PLR0911 - a clause per kind of annotation
+def _check_generic(origin: Any, args: tuple[Any, ...]) -> Check:
     if origin in {typing.Union, types.UnionType}:
         checks = [check_for(arg) for arg in args]
         return lambda value: any(check(value) for check in checks)
@@ -78,26 +92,28 @@ def _check_generic(origin: Any, args: tuple[Any, ...]) -> Check:  # noqa: PLR091
         return lambda value: any(value == arg and type(value) is type(arg) for arg in args)
     if origin is tuple:
         return _check_tuple(args)
-    if origin in _MAPPINGS:
+    if origin in _MAPPINGS and args:
         key, item = check_for(args[0]), check_for(args[1])
         return lambda value: isinstance(value, origin) and all(key(k) and item(v) for k, v in value.items())
-    if origin in _CONTAINERS:
+    if origin in _COLLECTIONS and args:
         item = check_for(args[0])
-        return lambda value: _is_collection(value, origin) and all(map(item, value))
-    if isinstance(origin, type):
+        return lambda value: isinstance(value, origin) and all(map(item, _items(value)))
+    if isinstance(origin, type) and not getattr(origin, "_is_protocol", False):
         return lambda value: isinstance(value, origin)
     return _anything
 
 
-def _is_collection(value: Any, origin: type) -> bool:
-    """Whether its items may be looked at without using it up."""
-    return isinstance(value, origin) and isinstance(value, abc.Collection) and not isinstance(value, str | bytes)
+def _items(value: abc.Iterable[Any]) -> abc.Iterable[Any]:
+    """Give what may be looked at without using it up."""
+    return value if isinstance(value, abc.Collection) else ()
 
 
 def _check_tuple(args: tuple[Any, ...]) -> Check:
     if len(args) == 2 and args[1] is Ellipsis:  # noqa: PLR2004 - tuple[X, ...]
         item = check_for(args[0])
         return lambda value: isinstance(value, tuple) and all(map(item, value))
+    if any(typing.get_origin(arg) is typing.Unpack or getattr(arg, "__unpacked__", False) for arg in args):
+        return lambda value: isinstance(value, tuple)
     checks = [check_for(arg) for arg in args]
     return lambda value: (
         isinstance(value, tuple)
@@ -114,30 +130,3 @@ def _check_typed_dict(annotation: Any) -> Check:
         and required <= value.keys() <= checks.keys()
         and all(checks[name](each) for name, each in value.items())
     )
-
-
-_made: list[Any] = []
-
-
-def _converter() -> Any:
-    """Give the strict converter; cattrs is imported when the first plain data has to be structured."""
-    if not _made:
-        import cattrs
-
-        converter = cattrs.Converter(forbid_extra_keys=True)
-        for kind in (int, float, str, bytes, bool):
-            converter.register_structure_hook(kind, _exactly(kind))
-        _made.append(converter)
-    return _made[0]
-
-
-def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    check = check_for(kind)
-
-    def hook(value: Any, _: Any) -> Any:
-        if not check(value):
-            msg = f"expected {kind.__name__}, not {type(value).__name__}"
-            raise TypeError(msg)
-        return value
-
-    return hook

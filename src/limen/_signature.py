@@ -1,14 +1,16 @@
-"""What a function takes and gives, checked: arguments before anything is queued, the result before it is handed back."""
+"""What a function takes and gives, checked: arguments before anything is queued, a result before it is handed back."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable
 from typing import Any
 
-from .messages.errors import InvalidArgument, InvalidResult
-from ._conform import Check, check_for, name_of, structure
+from ._conform import Check, check_for
+from ._structure import name_of, name_of_value, structure
+from .messages.errors import ConfigError, InvalidArgument, InvalidResult
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -16,14 +18,25 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _NONE: dict[str, Any] = {}
 """The keyword arguments of a call that has none."""
 
+_UNKNOWN = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+"""What a function is taken to accept that does not say: some of those written in C."""
+
 
 class CheckedSignature:
-    """The signature of one function, compiled when it is first used, so that it may name types defined later."""
+    """The signature of one function, compiled when it is first used, so that it may name types defined later.
+
+    Raises `ConfigError` for an annotation that names something that cannot be found.
+    """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
-        hints = typing.get_type_hints(function)
+        hints = _hints(function, name)
         self._name = name
-        self._signature = inspect.signature(function)
+        self._signature = _signature(function)
         self._hints = {key: hints.get(key, Any) for key in self._signature.parameters}
         self._checks: dict[str, Check] = {key: check_for(hint) for key, hint in self._hints.items()}
         self._returns = hints.get("return", Any)
@@ -42,19 +55,21 @@ class CheckedSignature:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InvalidArgument(self._name, "the call", f"like {self._name}{self._signature}", str(error)) from None
+            raise InvalidArgument(
+                self._name, "the call", f"like {self._name}{self._signature}", f"this: {error}"
+            ) from None
         for key, value in bound.arguments.items():
             bound.arguments[key] = self._checked(key, value)
         return bound.args, bound.kwargs
 
     def result(self, value: Any) -> Any:
-        """Give the result as the caller shall get it. Raises `InvalidResult`, a `TypeError` of the function's."""
+        """Give the result as the caller shall get it. Raises `InvalidResult`: a failure of the activity."""
         if self.returns(value):
             return value
         try:
             return structure(value, self._returns)
         except Exception as error:
-            raise InvalidResult(self._name, name_of(self._returns), type(value).__name__) from error
+            raise InvalidResult(self._name, name_of(self._returns), name_of_value(value, error)) from error
 
     def _check_in_order(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         for (_, check), value in zip(self._in_order, args, strict=True):
@@ -80,4 +95,24 @@ class CheckedSignature:
         try:
             return structure(value, hint)
         except Exception as error:
-            raise InvalidArgument(self._name, key, name_of(hint), type(value).__name__) from error
+            raise InvalidArgument(self._name, key, name_of(hint), name_of_value(value, error)) from error
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return _UNKNOWN
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    """Resolve the annotations of a function, of what a partial completes, or of an object's `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not hasattr(function, "__name__"):
+        function = type(function).__call__
+    try:
+        return typing.get_type_hints(function)
+    except NameError as error:
+        message = f"an annotation names {error.name!r}, which is not there at run time; import it outside TYPE_CHECKING"
+        raise ConfigError(f"activity {name!r}", message) from error

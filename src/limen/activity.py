@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 import attrs
 
+from ._options import Options, Seconds
 from ._signature import CheckedSignature
 from .messages.activities import ActivityRequest, Completed, completed_with, with_input
 from .messages.errors import ConfigError
+from .messages.names import dispatch_channel
 from .messages.payloads import Local
 from .messages.retry import Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Seconds = float | timedelta
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """How a dispatch is treated; set on the activity, or for some calls with `activity.options(…)`."""
-
-    priority: int = 0
-    """Higher goes first; equal priorities keep arrival order."""
-    key: str | None = None
-    """What a consistent-hash or affinity router goes by."""
-    retry: Retry | None = None
-    start_to_close: Seconds | None = None
-    """The limit of one attempt."""
-    schedule_to_start: Seconds | None = None
-    """The limit of waiting for a worker. With it, a request waits for workers that are yet to come."""
-    schedule_to_close: Seconds | None = None
-    """The limit of everything together."""
-    max_crashes: int = 3
-    """How many workers may die of a request before it is given up as poison."""
-
 
 class Activity(Generic[P, R]):
     """A function that can be dispatched. Calling it runs it here and now, as if it had not been decorated."""
 
-    def __init__(self, function: Callable[P, Any], queue: str, name: str, options: Options) -> None:
+    def __init__(
+        self,
+        function: Callable[P, Any],
+        queue: str,
+        name: str,
+        options: Options,
+        made_from: Activity[P, R] | None = None,
+    ) -> None:
         self.function = function
         self.queue = queue
         self.name = name
         """The activity type: what workers register for."""
         self.defaults = options
         self.__wrapped__ = function
+        self._made_from = made_from
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,14 +50,28 @@ class Activity(Generic[P, R]):
         """Name it and its queue."""
         return f"<Activity {self.name} on {self.queue}>"
 
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        """Refuse to be called as a method: an activity is a function, and travels without an object."""
+        if instance is not None and self._is_method_of(type(instance)):
+            raise ConfigError(f"activity {self.name!r}", "is a method; decorate a function, and give it what it needs")
+        return self
+
+    def _is_method_of(self, owner: type) -> bool:
+        names = {f"{each.__qualname__}.{getattr(self, '__name__', '')}" for each in owner.__mro__}
+        return not isinstance(self.function, staticmethod) and getattr(self, "__qualname__", "") in names
+
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle by name, as a function is."""
-        return str(self.function.__qualname__)
+        """Pickle by name, as a function is; what has no name of its own, by its parts."""
+        if self._made_from is not None:
+            return _with_options, (self._made_from, self.queue, self.defaults)
+        if _found_by_name(self) is self:
+            return str(self.function.__qualname__)
+        return type(self), (self.function, self.queue, self.name, self.defaults)
 
     @property
     def is_async(self) -> bool:
         """Whether it is a coroutine function."""
-        return inspect.iscoroutinefunction(self.function)
+        return _is_async(self.function)
 
     @cached_property
     def signature(self) -> CheckedSignature:
@@ -78,6 +81,7 @@ class Activity(Generic[P, R]):
     def options(
         self,
         *,
+        queue: str | None = None,
         priority: int | None = None,
         key: str | None = None,
         retry: Retry | None = None,
@@ -86,8 +90,11 @@ class Activity(Generic[P, R]):
         schedule_to_close: Seconds | None = None,
         max_crashes: int | None = None,
     ) -> Self:
-        """Give the same activity with other options, to dispatch it with. What is not given stays as it is."""
-        given = {
+        """Give the same activity with other options, to dispatch it with. What is not given stays as it is.
+
+        Raises `ConfigError`, `InvalidChannelName`.
+        """
+        given: dict[str, Any] = {
             "priority": priority,
             "key": key,
             "retry": retry,
@@ -97,7 +104,9 @@ class Activity(Generic[P, R]):
             "max_crashes": max_crashes,
         }
         changed = attrs.evolve(self.defaults, **{name: value for name, value in given.items() if value is not None})
-        return type(self)(self.function, self.queue, self.name, changed)
+        base = self if self._made_from is None else self._made_from
+        made: Self = _with_options(base, _checked_queue(queue or self.queue), changed)
+        return made
 
     @cached_property
     def has_limits(self) -> bool:
@@ -175,6 +184,7 @@ class _Decorator:
     """What `@activity(…)` gives: knows coroutine functions from others."""
 
     def __init__(self, queue: str, name: str | None, options: Options) -> None:
+        _check_name(name)
         self._queue = queue
         self._name = name
         self._options = options
@@ -186,10 +196,9 @@ class _Decorator:
     def __call__(self, function: Callable[P, R]) -> Activity[P, R]: ...
 
     def __call__(self, function: Callable[..., Any]) -> Activity[..., Any]:
-        if not callable(function):
-            raise ConfigError("activity", f"decorates a function, not a {type(function).__name__}")
-        kind = AsyncActivity if inspect.iscoroutinefunction(function) else Activity
-        return kind(function, self._queue, self._name or function.__name__, self._options)
+        _refuse_unfit(function)
+        kind = AsyncActivity if _is_async(function) else Activity
+        return kind(function, self._queue, _name_of(function) if self._name is None else self._name, self._options)
 
 
 @overload
@@ -230,7 +239,7 @@ def activity(
     """Make a function an activity of a queue. Its annotations are checked: arguments at the call, the result after it.
 
     `name` is the activity type, by default the function's name. Limits are in seconds or a `timedelta`. For process
-    workers the function must be importable by its name.
+    workers the function must be importable by its name. Raises `ConfigError`, `InvalidChannelName`.
     """
     options = Options(
         priority=priority,
@@ -240,5 +249,52 @@ def activity(
         schedule_to_close=schedule_to_close,
         max_crashes=max_crashes,
     )
-    decorator = _Decorator(queue, name, options)
+    decorator = _Decorator(_checked_queue(queue), name, options)
     return decorator if function is None else decorator(function)
+
+
+def _with_options(base: Activity[P, R], queue: str, options: Options) -> Any:
+    return type(base)(base.function, queue, base.name, options, made_from=base)
+
+
+def _found_by_name(activity: Activity[..., Any]) -> object:
+    """Give what its module has under its name; `None` if nothing."""
+    found: object = sys.modules.get(getattr(activity, "__module__", ""))
+    for part in getattr(activity, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    called = function if hasattr(function, "__name__") or isinstance(function, partial) else type(function).__call__
+    return inspect.iscoroutinefunction(called)
+
+
+def _refuse_unfit(function: object) -> None:
+    """Raise for what is no function, or gives something that is no result."""
+    if isinstance(function, Activity):
+        raise ConfigError("activity", f"{function!r} is one already; use its options(…)")
+    if isinstance(function, type):
+        raise ConfigError("activity", f"decorates a function, not the class {function.__name__}")
+    if not callable(function):
+        raise ConfigError("activity", f"decorates a function, not something of type {type(function).__name__}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError("activity", "decorates a function that returns its result, not a generator function")
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name: str = getattr(function, "__name__", "<nameless>")
+    if name.startswith("<"):
+        raise ConfigError("name", f"a {type(function).__name__} without a name needs one: activity(name=…)")
+    return name
+
+
+def _check_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ConfigError("name", "must be a non-empty str")
+
+
+def _checked_queue(queue: str) -> str:
+    """Refuse what cannot be a part of a channel's name. Raises `InvalidChannelName`."""
+    dispatch_channel("default", queue)
+    return queue

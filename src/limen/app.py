@@ -8,35 +8,35 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ._call import Call
-from .activity import Activity, AsyncHandler, SyncHandler
+from ._workers import ExecutorKind, executor_for, handlers_for, router_for, slots_for
+from .activity import Activity
 from .actors import _orders as orders
 from .actors.channel_handle import ChannelHandle
 from .actors.context import WorkerContext
 from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
-from .actors.router_loader import LoadedRouter, load_router
 from .actors.runtime import runtime
 from .events import EventStream
 from .handle import Handle
 from .messages.activities import WorkerCapacity
-from .messages.errors import ConfigError
+from .messages.errors import ChannelLifecycleError, ConfigError, LimenError
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-ExecutorKind = Literal["thread", "asyncio", "process"]
+T = TypeVar("T")
 
 
 class Limen:
     """Workers and the work for them, inside this process.
 
     Starts nothing until it is used. Use it in a `with` or `async with` block, or call `close`. All methods may be
-    called on any thread.
+    called on any thread, and raise `ChannelLifecycleError` once it is closed. Raises `ConfigError` for a URL, given
+    here or in `LIMEN_URL`: this version runs embedded only; `InvalidChannelName` for the namespace.
     """
 
     def __init__(
@@ -47,7 +47,8 @@ class Limen:
         recorder: Recorder | None = None,
         context: WorkerContext | None = None,
     ) -> None:
-        _refuse_remote(url or os.environ.get("LIMEN_URL"))
+        _refuse_remote(url)
+        dispatch_channel(namespace, "default")
         self.namespace = namespace
         self._recorder = recorder
         self._context = context or WorkerContext()
@@ -56,6 +57,7 @@ class Limen:
         self._channels: dict[str, ChannelHandle] = {}
         self._registrations: list[WorkerRegistration] = []
         self._streams: tuple[EventStream, ...] = ()
+        self._closed = False
         self._prefix = uuid.uuid4().hex[:12]
         self._ids = itertools.count(1)
         self._new_reply = runtime().create_future
@@ -79,14 +81,12 @@ class Limen:
         It runs at most `max_concurrent` activities at once (by default 100 coroutines, as many processes as there are
         cores, or one thread), in threads, in child processes, or on an event loop, which is the default for coroutine
         functions. When it crashes its work is handed on and it is started again. Raises `ConfigError`,
-        `UnpicklableError` for a process worker's function that has no importable name, `ChannelLifecycleError`.
+        `InvalidCapacity`, `UnpicklableError` for a process worker's function that has no importable name,
+        `ChannelLifecycleError`.
         """
-        kind = _executor_for(activities, executor)
-        handler = AsyncHandler if kind == "asyncio" else SyncHandler
-        handlers = {each.name: handler(each) for each in activities}
-        if len(handlers) < len(activities):
-            raise ConfigError("activities", "two of them have the same name")
-        capacity = WorkerCapacity(_slots(kind, max_concurrent), tuple(handlers))
+        kind = executor_for(queue, activities, executor)
+        handlers = handlers_for(activities, kind)
+        capacity = WorkerCapacity(slots_for(kind, max_concurrent), tuple(handlers))
         self._channel(queue)
         registration = self._context.register_worker(
             self.namespace, queue, capacity, handlers=handlers, executor=kind, restart=True
@@ -96,16 +96,16 @@ class Limen:
 
     def pool(self, queue: str) -> list[PoolRow]:
         """List a queue's live workers in the order in which they came: what each can do and is doing now."""
+        self._refuse_closed(queue)
         return self._context.pool(dispatch_channel(self.namespace, queue))
 
     def route(self, queue: str, router: Any, *, limit: float = 5.0) -> None:
         """Let another router choose a queue's workers, from the next request on.
 
-        `router` is one of `limen.routers`, or a function `(message, views) -> worker id | None`, which is run on a
-        thread of its own with a limit of `limit` seconds.
+        `router` is one of `limen.routers`, made for this queue, or a function `(message, views) -> worker id | None`,
+        which is run on a thread of its own with a limit of `limit` seconds. Raises `ConfigError`.
         """
-        deployed = router if hasattr(router, "pick") or isinstance(router, LoadedRouter) else None
-        self._channel(queue).session.ask(orders.Deploy(deployed or load_router(router, limit_s=limit)))
+        self._channel(queue).session.ask(orders.Deploy(router_for(router, limit)))
 
     # --- work ---------------------------------------------------------------------------------------------------
 
@@ -115,8 +115,7 @@ class Limen:
         Raises `InvalidArgument`, a `TypeError`, for a wrong argument, before anything is queued; everything else that
         goes wrong is told by the handle.
         """
-        if not isinstance(activity, Activity):
-            raise ConfigError("dispatch", f"takes a function decorated with @activity, not {activity!r}")
+        _refuse_other(activity)
         channel = self._channels.get(activity.queue) or self._channel(activity.queue)
         call = Call(activity, activity.signature.bind(args, kwargs), self._new_reply(), self._prefix, next(self._ids))
         if self._recorder is not None:
@@ -126,24 +125,40 @@ class Limen:
         return Handle(call)
 
     def map(
-        self, activity: Activity[..., R], items: Iterable[Any], *, max_in_flight: int = 1000, timeout: float | None = None
+        self,
+        activity: Activity[Concatenate[T, ...], R],
+        items: Iterable[T],
+        *,
+        max_in_flight: int = 1000,
+        timeout: float | None = None,
     ) -> Iterator[R]:
         """Dispatch an activity for every item and yield the results in order.
 
-        Takes items only as there is room: never more than `max_in_flight` are under way. `timeout` bounds the wait for
-        each result. When the iteration ends early, by an error or a `break`, what is under way is cancelled.
+        Takes items only as there is room: never more than `max_in_flight` are under way, or done and not yet yielded.
+        `timeout` bounds the wait for each result. When the iteration ends early, by an error or a `break`, what is
+        under way is cancelled. Nothing is dispatched before the first `next`.
         """
         if max_in_flight < 1:
             raise ConfigError("max_in_flight", f"must be 1 or more, not {max_in_flight}")
+        _refuse_other(activity)
+        self._refuse_closed(activity.queue)
+        return self._map(activity, iter(items), max_in_flight, timeout)
+
+    def _map(
+        self, activity: Activity[..., R], items: Iterator[Any], max_in_flight: int, timeout: float | None
+    ) -> Iterator[R]:
         under_way: deque[Handle[R]] = deque()
-        source = iter(items)
         try:
-            for item in source:
+            for item in items:
                 under_way.append(self.dispatch(activity, item))
-                if len(under_way) >= max_in_flight:
-                    yield under_way.popleft().result(timeout)
+                while under_way and (len(under_way) >= max_in_flight or under_way[0].done()):
+                    result = under_way[0].result(timeout)
+                    under_way.popleft()
+                    yield result
             while under_way:
-                yield under_way.popleft().result(timeout)
+                result = under_way[0].result(timeout)
+                under_way.popleft()
+                yield result
         finally:
             for handle in under_way:
                 handle.cancel()
@@ -152,12 +167,15 @@ class Limen:
 
     def events(self, *, size: int = 10_000) -> EventStream:
         """Follow what happens on every queue of this application from now on. Buffers `size` events at most."""
+        if size < 1:
+            raise ConfigError("size", f"must be 1 or more, not {size}")
         stream = EventStream(size, self._drop_stream)
         with self._lock:
+            self._refuse_closed("*")
             self._streams = (*self._streams, stream)
             channels = list(self._channels.values())
         for channel in channels:
-            channel.session.ask(orders.Listen(stream.put))
+            channel.session.ask(orders.Listen(stream.listener))
         return stream
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -165,18 +183,22 @@ class Limen:
     def close(self, timeout: float = 10.0) -> None:
         """End every worker, actor, thread and process of this application. Idempotent.
 
-        Open dispatches end with `ChannelLifecycleError`. Blocks at most about `timeout` seconds; an activity on a
-        thread that runs longer is abandoned, and logged.
+        Open dispatches end with `ChannelLifecycleError`; event streams get to hear of the end and are closed. Blocks at
+        most about `timeout` seconds; an activity on a thread that runs longer is abandoned, and logged. A context that
+        was given stays open: only the workers added here leave it.
         """
-        for stream in self._streams:
-            stream.close()
-        if self._owns_context:
-            self._context.close(timeout)
-        else:
-            for registration in self._registrations:
-                registration.unregister()
-        self._registrations.clear()
-        self._channels.clear()
+        with self._lock:
+            self._closed = True
+            registrations, self._registrations = self._registrations, []
+        try:
+            if self._owns_context:
+                self._context.close(timeout)
+            else:
+                _unregister(registrations)
+        finally:
+            for stream in self._streams:
+                stream.close()
+            self._channels.clear()
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""
@@ -200,45 +222,46 @@ class Limen:
     def _channel(self, queue: str) -> ChannelHandle:
         """Give the queue's channel, with every event stream connected. Raises `InvalidChannelName`."""
         with self._lock:
+            self._refuse_closed(queue)
             channel = self._channels.get(queue)
             if channel is None or channel.closed:
                 channel = self._context.channel(self.namespace, queue)
                 self._channels[queue] = channel
                 for stream in self._streams:
-                    channel.session.ask(orders.Listen(stream.put))
+                    channel.session.ask(orders.Listen(stream.listener))
             return channel
+
+    def _refuse_closed(self, queue: str) -> None:
+        if self._closed:
+            raise ChannelLifecycleError(f"{self.namespace}/{queue}", "the application has been closed")
 
     def _drop_stream(self, stream: EventStream) -> None:
         with self._lock:
             self._streams = tuple(each for each in self._streams if each is not stream)
             channels = list(self._channels.values())
         for channel in channels:
-            channel.session.notice(orders.Listen(stream.put, on=False))
+            channel.session.notice(orders.Listen(stream.listener, on=False))
 
 
 def _refuse_remote(url: str | None) -> None:
-    if url and not url.startswith("embedded:"):
-        scheme = url.partition(":")[0]
-        raise ConfigError("url", f"this version runs embedded only, and knows no {scheme}: URL; leave it out")
+    setting = "url" if url else "LIMEN_URL"
+    given = url or os.environ.get("LIMEN_URL")
+    if given and not given.startswith("embedded:"):
+        raise ConfigError(setting, f"this version runs embedded only, not over {given.partition(':')[0]}; leave it out")
 
 
-def _executor_for(activities: Sequence[Activity[..., Any]], asked: str | None) -> ExecutorKind:
-    if not activities:
-        raise ConfigError("activities", "a worker serves at least one")
-    for each in activities:
-        if not isinstance(each, Activity):
-            raise ConfigError("activities", f"takes functions decorated with @activity, not {each!r}")
-    coroutines = [each.name for each in activities if each.is_async]
-    if asked is None:
-        asked = "asyncio" if len(coroutines) == len(activities) else "thread"
-    if asked == "asyncio" and len(coroutines) < len(activities):
-        raise ConfigError("executor", "asyncio runs coroutine functions only; give other functions a thread worker")
-    if asked in {"thread", "process"} and coroutines:
-        raise ConfigError("executor", f"{', '.join(coroutines)}: a coroutine function needs an asyncio worker")
-    return asked  # type: ignore[return-value]  # an unknown one is refused where executors are made
+def _refuse_other(activity: object) -> None:
+    if not isinstance(activity, Activity):
+        raise ConfigError("activity", f"must be a function decorated with @activity, not {activity!r}")
 
 
-def _slots(kind: str, asked: int | None) -> int:
-    if asked is not None:
-        return asked
-    return {"asyncio": 100, "process": os.cpu_count() or 1}.get(kind, 1)
+def _unregister(registrations: Iterable[WorkerRegistration]) -> None:
+    """Unregister all, whatever happens to some, and raise the first error."""
+    errors = []
+    for registration in registrations:
+        try:
+            registration.unregister()
+        except LimenError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -6,15 +6,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from .messages.events import Event
 
 
 class EventStream:
-    """A bounded buffer of events. A reader that is too slow loses the oldest, and `dropped` counts them."""
+    """A bounded buffer of events. A reader that is too slow loses the oldest, and `dropped` counts them.
+
+    Each event goes to one reader. Any thread may read, and close.
+    """
 
     def __init__(self, size: int, on_close: Callable[[EventStream], object]) -> None:
         self.dropped = 0
+        self.listener = self.put
+        """What channels call: one object, by which they know it again."""
         self._events: deque[Event] = deque()
         self._size = size
         self._changed = threading.Condition(threading.Lock())
@@ -56,7 +62,7 @@ class EventStream:
         while (event := self.next()) is not None:
             yield event
 
-    def __enter__(self) -> EventStream:
+    def __enter__(self) -> Self:
         """Close at the end of the block."""
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue as _queue
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -13,7 +14,7 @@ from pykka import ActorDeadError, Timeout
 from .actors import _orders as orders
 from .actors.conversation import Conversation
 from .messages.activities import Completed
-from .messages.errors import ChannelLifecycleError
+from .messages.errors import ChannelLifecycleError, SelfAskError
 
 R = TypeVar("R")
 
@@ -39,7 +40,7 @@ class Handle(Generic[R]):
 
     def __repr__(self) -> str:
         """Name the activity, its id and its state."""
-        return f"<Handle {self._conversation.request.activity_type} {self.id} {self.state}>"
+        return f"<Handle {self._conversation.activity_type} {self.id} {self.state}>"
 
     @property
     def id(self) -> str:
@@ -83,30 +84,33 @@ class Handle(Generic[R]):
         try:
             completed = self._conversation.reply.get(timeout=timeout)
         except Timeout:
-            msg = f"activity {self._conversation.request.activity_type!r} has no result after {timeout:g} s"
-            raise TimeoutError(msg) from None
+            raise self._late(timeout) from None
         except ActorDeadError as error:
             raise ChannelLifecycleError(self._conversation.channel_name, str(error)) from error
         return _value(completed)  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Block as `result` does, and give the error instead of raising it; `None` if there was none."""
+        if not self.wait(timeout):
+            raise self._late(timeout)
         try:
-            self.result(timeout)
-        except TimeoutError:
-            if not self.done():
-                raise
-            return self._error()
+            self.result(timeout=0)
         except Exception as error:  # noqa: BLE001 - to give it back is what this is for
             return error
         return None
 
-    def _error(self) -> BaseException | None:
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until there is a result or an error, at most `timeout` seconds; say whether there is."""
         try:
-            self._conversation.reply.get(timeout=0)
-        except Exception as error:  # noqa: BLE001 - as above
-            return error
-        return None
+            self._conversation.reply.get(timeout=timeout)
+        except SelfAskError:
+            raise
+        except Exception:  # noqa: BLE001 - `result` raises it
+            return self.done()
+        return True
+
+    def _late(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"activity {self._conversation.activity_type!r} has no result after {timeout:g} s")
 
     def cancel(self) -> None:
         """Give the work up: if it waits it never starts; if it runs, a coroutine or a process is stopped.
@@ -129,22 +133,29 @@ class Handle(Generic[R]):
         return self.result(timeout=0)
 
     async def _settled(self) -> None:
+        """Wait for the outcome, and leave nothing behind when the waiting is cancelled."""
         import asyncio
 
-        await asyncio.wait([asyncio.ensure_future(_outcome(self._conversation))])
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
 
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
 
-async def _outcome(conversation: Conversation) -> None:
-    try:
-        await conversation.reply
-    except Exception:  # noqa: BLE001 - it is raised by whoever asks the handle
-        return
+        def from_any_thread() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                loop.call_soon_threadsafe(wake)
+
+        self._conversation.reply.add_done_callback(from_any_thread)
+        await woken
 
 
 def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> Iterator[Handle[R]]:
     """Yield each handle when it is done, in the order of completion.
 
-    Blocks between them; raises `TimeoutError` when `timeout` seconds have passed since the first `next`.
+    Blocks between them, on the thread that iterates; raises `TimeoutError` when `timeout` seconds have passed since the
+    first `next`. A handle that was given twice comes once.
     """
     waiting = list(dict.fromkeys(handles))
     finished: _queue.SimpleQueue[Handle[R]] = _queue.SimpleQueue()
