@@ -6,7 +6,7 @@ import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..messages.activities import ActivityResult, WorkerCapacity
 from ..messages.envelope import Envelope
@@ -17,6 +17,9 @@ from .blueprint import Blueprint
 from .channel_handle import ChannelSession
 from .entry import WorkerEntry
 from .runtime import runtime
+
+if TYPE_CHECKING:
+    from .executors.process import ChildRow
 
 logger = logging.getLogger("limen")
 
@@ -82,6 +85,12 @@ class WorkerRegistration:
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Block until the worker is gone for good, at most `timeout` seconds; say whether it is."""
         return self._blueprint.gone.wait(timeout)
+
+    def children(self) -> tuple[ChildRow, ...]:
+        """Describe the child processes of a process worker: pid, state, activity. Empty for any other worker."""
+        describe = getattr(self._blueprint.executor, "children", tuple)
+        rows: tuple[ChildRow, ...] = describe()
+        return rows
 
     # --- slots --------------------------------------------------------------------------------------------------
 

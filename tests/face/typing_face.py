@@ -1,3 +1,4 @@
+# ruff: noqa: D103 - the names of these functions say it
 """What type checkers make of the public face. Never run: mypy and pyright read it in the gate.
 
 A line with an ignore is one that must be an error; an ignore that is not needed is an error itself.
