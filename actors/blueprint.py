@@ -76,6 +76,8 @@ class Blueprint:
             raise
         self._report.worker = self.participant
         if self.incarnation > 1 and self.channel is not None:
+            self.inbox = Inbox()  # the last one was closed with its incarnation
+            self.channel.session.notice(orders.Subscribe(self.inbox))
             self.make_entry(self.channel)
             self.arm()
             self.channel.session.notice(orders.Join(self._entry))

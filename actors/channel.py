@@ -116,10 +116,16 @@ class ChannelActor(LinkedActor):
         submit = self._state.submit
         while tray:
             conversation = tray.popleft()
-            if not conversation.is_plain:
-                self._submit(conversation)
-            elif decided := submit(conversation):
-                self._carry_out(decided)
+            try:
+                if not conversation.is_plain:
+                    self._submit(conversation)
+                elif decided := submit(conversation):
+                    self._carry_out(decided)
+            except BaseException as error:  # it is not known to be in the book, so the next actor may miss it
+                failure = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
+                failure.__cause__ = error
+                conversation.fail(failure)
+                raise
         return True
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:

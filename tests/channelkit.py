@@ -72,6 +72,20 @@ def later(function: Callable[[], Any]) -> Reply[Any]:
     return reply
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Block until it holds; looked at by the runtime's timers."""
+    done: Reply[None] = runtime().create_future()
+
+    def look() -> None:
+        if condition():
+            done.set()
+        else:
+            runtime().call_later(0.001, look)
+
+    look()
+    done.get(timeout=WAIT_S)
+
+
 def collect() -> None:
     """Let what was dropped go."""
     gc.collect()

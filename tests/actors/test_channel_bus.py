@@ -433,6 +433,7 @@ def test_a_crashed_channel_that_nobody_holds_tells_its_subscribers():
     assert not subscription.is_active
 
 
+@pytest.mark.slow
 def test_a_thousand_forgotten_channels_leave_nothing():
     """No actor is left of a thousand handles that were used and dropped, and no thread was needed (GR-08, GR-09)."""
     threads = threading.active_count()

@@ -15,9 +15,11 @@ from channelkit import (
     make_envelope,
     numbers,
     order,
+    wait_until,
 )
 
 from limen.actors import _orders as orders
+from limen.actors._channel_state import ChannelState
 from limen.actors.channel_handle import NEVER, ChannelHandle
 from limen.actors.channel_session import RestartBudget
 from limen.actors.context import WorkerContext
@@ -228,7 +230,8 @@ def test_what_waits_for_a_channel_that_dies_fails_and_never_runs(channel, told_f
         later(lambda: channel.ref().tell(lambda: busy() and exit_at_once()))
         busy.wait_entered()
         doomed = [later(functools.partial(channel.publish, order(each))) for each in range(8)]
-        _wait_for_backlog(channel, 8)
+        inbox = channel.ref().actor_inbox
+        wait_until(lambda: inbox.qsize() >= 8)
         busy.opened.set()
         for reply in doomed:
             with pytest.raises(DeliveryFailed):
@@ -239,22 +242,7 @@ def test_what_waits_for_a_channel_that_dies_fails_and_never_runs(channel, told_f
     assert numbers(subscription) == [100]
 
 
-def _wait_for_backlog(channel, depth):
-    """Wait until so many orders are queued; each is put before its publisher begins to wait."""
-    inbox = channel.ref().actor_inbox
-    done = runtime().create_future()
-
-    def look():
-        if inbox.qsize() >= depth:
-            done.set()
-        else:
-            runtime().call_later(0.001, look)
-
-    look()
-    done.get(timeout=WAIT_S)
-
-
-def test_what_was_delivered_is_what_publishers_were_told(told_functions):
+def test_what_was_delivered_is_what_publishers_were_told():
     """Eight publishers against a channel that crashes again and again: each message once, or an error (CH-19)."""
     channel = ChannelHandle(make_config(), restarts=RestartIntensity(max_restarts=10_000, within_s=60.0))
     plain, filtered = channel.subscribe(), channel.subscribe_filtered(lambda _: True)
@@ -367,6 +355,41 @@ def test_an_open_request_waits_for_nobody_to_use_the_crashed_channel():
         assert worker.respond(envelope, Completed(Payload(data=b"1", content_type="application/json")))
 
         assert conversation.reply.get(timeout=WAIT_S) == Completed(Payload(data=b"1", content_type="application/json"))
+
+
+def test_a_request_that_crashes_the_channel_is_answered(monkeypatch):
+    """It fails, whatever it was that broke, and the next one is served (CH-19, GR-06)."""
+    take = ChannelState.submit
+
+    def fail(state, conversation):
+        monkeypatch.setattr(ChannelState, "submit", take)
+        raise MemoryError
+
+    with WorkerContext() as context:
+        worker = context.register_worker("shop", "media", WorkerCapacity(1, ("resize",)))
+        monkeypatch.setattr(ChannelState, "submit", fail)
+
+        with pytest.raises(ChannelLifecycleError):
+            _waiting(context).reply.get(timeout=WAIT_S)
+
+        _waiting(context, "c-2")
+        assert worker.next(WAIT_S) is not None
+
+
+def test_a_restarted_worker_that_fetches_its_work_gets_some():
+    """The inbox of the incarnation that crashed is closed; the next one has its own (CH-13, CH-14)."""
+    with WorkerContext() as context:
+        worker = context.register_worker("shop", "media", WorkerCapacity(1, ("resize",)), restart=True)
+        first = worker.participant
+        waiting = later(lambda: worker.next(WAIT_S))
+        kill(first)
+        assert waiting.get(timeout=WAIT_S) is None
+        wait_until(lambda: [row.incarnation for row in context.pool(worker.channel_name)] == [2])
+
+        _waiting(context)
+
+        assert worker.next(WAIT_S) is not None
+        assert worker.participant is not first
 
 
 def test_open_requests_are_answered_when_the_budget_is_spent():
