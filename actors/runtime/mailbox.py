@@ -162,12 +162,16 @@ class PooledMailbox:
             return shielded(self._borrow_on_main, work, argument)
         if at.draining or self._notices or self.closed or not self.turn.acquire(False):  # noqa: FBT003 - a keyword costs
             return None
+        if self.closed:  # it ended while we reached for its turn
+            self.turn.release()  # type: ignore[unreachable]  # another thread closes it
+            return None
         at.draining = True
         at.pool = self._pool
         try:
             return work(argument)
         except BaseException as error:  # noqa: BLE001 - it is the actor's failure, not the borrower's
             self.owner.crash(error)
+            self.owner.serve(0)  # which ends it: no message may ever come that would
             return None
         finally:
             at.draining = False

@@ -30,9 +30,11 @@ def shielded(work: Callable[..., Any], *args: Any) -> Any:
             _set(number, _note)
         result = work(*args)
     finally:
-        _restore(saved)
-    if _caught:
-        _run_late(dict(saved))
+        try:
+            _restore(saved)
+        finally:
+            if _caught:
+                _run_late(dict(saved))
     return result
 
 
@@ -57,6 +59,14 @@ def _restore(saved: list[tuple[int, Any]]) -> None:
 
 
 def _run_late(handlers: dict[int, Any]) -> None:
-    while _caught:
-        number, frame = _caught.pop(0)
-        handlers[number](number, frame)
+    """Run the handlers of what came meanwhile, each of them, even if one before it raises."""
+    number, frame = _caught.pop(0)
+    try:
+        handler = handlers.get(number)
+        if handler is not None:
+            handler(number, frame)
+        else:  # one that ran just now has given this signal back to the system
+            _signal.raise_signal(number)
+    finally:
+        if _caught:
+            _run_late(handlers)

@@ -5,9 +5,10 @@ import threading
 from typing import Any
 
 import pytest
-from linkkit import PATIENCE_S, Doer, PooledDoer, ending, settle, soon
+from linkkit import PATIENCE_S, Doer, PooledDoer, ending, raising, settle, soon
+from pykka import ActorDeadError
 
-from limen.actors.links import post
+from limen.actors.links import post, watch
 from limen.actors.runtime import here
 from limen.actors.runtime.pool import BORROWED_BUDGET, MAX_THREADS, Pool
 
@@ -215,3 +216,47 @@ def test_a_parent_is_the_actor_that_starts_another(doer):
         assert child.ask(lambda self: self._parent_urn) == ref.actor_urn
         assert ref.ask(lambda self: self._parent_urn) is None
         child.stop()
+
+
+def test_a_borrowed_turn_that_fails_ends_the_actor():
+    """Work done on an actor's turn by somebody else is the actor's own: its failure ends the actor, with a notice."""
+    ref = PooledDoer.start()
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    watch(ref, heard.put)
+    asked = ref.ask(lambda self: self.reply_later(), block=False)
+    assert ref.actor_inbox.borrow(lambda argument: argument + 1, 1) == 2
+    assert ref.actor_inbox.borrow(raising(ValueError("bad")), None) is None
+    assert soon(heard).reason.error_type == "ValueError"
+    with pytest.raises(ActorDeadError):
+        asked.get(timeout=PATIENCE_S)
+    assert ref.actor_inbox.borrow(lambda argument: argument, "too late") is None
+
+
+def test_a_turn_that_somebody_has_is_not_lent():
+    """Nobody does an actor's work while it does some itself, or while a notice waits for it."""
+    ref = PooledDoer.start()
+    begun, go_on = threading.Event(), threading.Event()
+    with ending(ref):
+        assert ref.ask(lambda self: self.actor_inbox.borrow(lambda _: "done", None)) is None
+        post(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
+        assert begun.wait(PATIENCE_S)
+        assert ref.actor_inbox.borrow(lambda _: "done", None) is None
+        go_on.set()
+
+
+def test_what_comes_while_a_turn_is_lent_is_served_after_it():
+    """Messages that arrive meanwhile, from other threads or from the work itself, are handled right after."""
+    ref = PooledDoer.start()
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work(_: Any) -> str:
+        other = threading.Thread(target=lambda: ref.tell(lambda _: heard.put("from outside")))
+        other.start()
+        other.join(PATIENCE_S)
+        ref.tell(lambda _: heard.put("from the work"))
+        assert heard.empty()
+        return "done"
+
+    with ending(ref):
+        assert ref.actor_inbox.borrow(work, None) == "done"
+        assert [soon(heard), soon(heard)] == ["from outside", "from the work"]

@@ -14,7 +14,7 @@ from limen.actors.runtime.shield import shielded
 @pytest.fixture(autouse=True)
 def usual_handlers() -> Iterator[None]:
     """Put the handlers back that were there, and check that the shield did."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):
@@ -75,32 +75,32 @@ def test_every_signal_that_came_is_handled_once_in_order():
         handled.append(number)
         raise InterruptedError
 
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handle)
 
     def work() -> None:
         signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGHUP)
         assert handled == []
 
     with pytest.raises(InterruptedError):
         shielded(work)
-    assert handled == [signal.SIGTERM, signal.SIGUSR1]
-    assert signal.getsignal(signal.SIGUSR1) is handle
+    assert handled == [signal.SIGTERM, signal.SIGHUP]
+    assert signal.getsignal(signal.SIGHUP) is handle
 
 
 def test_signals_that_are_ignored_or_left_to_the_system_stay_so():
     """The shield takes over nothing that Python would not have handled."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     seen: list[Any] = []
-    shielded(lambda: seen.extend([signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGTERM)]))
+    shielded(lambda: seen.extend([signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)]))
     assert seen == [signal.SIG_IGN, signal.SIG_DFL]
 
 
 def test_without_any_handler_there_is_nothing_to_shield():
     """With the system's own handlers everywhere the work is just done."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     done: list[int] = []
     shielded(done.append, 1)
