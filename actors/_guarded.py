@@ -13,13 +13,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from ._guarded_calls import GuardedCall, Lane
-from .runtime import Timer, runtime
+from .runtime import Queue, Timer, runtime
 
 __all__ = ["GuardedRunner", "OnePerProcess", "RunnerCounts"]
 
@@ -28,7 +28,7 @@ MAX_IDLE = 2
 
 T = TypeVar("T")
 
-_Hand = SimpleQueue[GuardedCall | None]
+_Hand = Queue
 """What a thread takes its calls from; None ends it."""
 
 
@@ -224,10 +224,10 @@ class GuardedRunner:
         if self._stuck >= self._max_stuck_in_all:
             return f"{self._stuck} threads are stuck in {self.serves}"
         self._started += 1
-        hand: _Hand = SimpleQueue()
+        hand: _Hand = runtime().create_queue()
         name = f"{self.thread_name}-{self._started}"
         try:
-            threading.Thread(target=self._serve, args=(hand,), name=name, daemon=True).start()
+            runtime().start_thread(lambda: self._serve(hand), name)
         except RuntimeError as error:
             return str(error)
         self._threads += 1
@@ -278,29 +278,33 @@ class GuardedRunner:
 
     def _next(self, hand: _Hand) -> GuardedCall | None:
         try:
-            return hand.get(timeout=self._idle_s)
+            call: GuardedCall | None = hand.get(timeout=self._idle_s)
         except Empty:
             self._post(self._idled, hand)
-            return hand.get()
+            call = hand.get()
+        return call
 
 
 class OnePerProcess(Generic[T]):
-    """Gives the one that this process shares, made when it is first asked for; a forked child gets its own."""
+    """Gives the one that this process shares, made when it is first asked for.
+
+    A forked child gets its own, and so does each runtime that is installed in place of the standard one.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._shared: T | None = None
         self._making = threading.RLock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def __call__(self) -> T:
         with self._making:
-            if self._shared is None:
-                self._shared = self._make()
-            return self._shared
+            shared = runtime().shared
+            if self not in shared:
+                shared[self] = self._make()
+            made: T = shared[self]
+            return made
 
     def _forget(self) -> None:
-        """Start afresh in a forked child, which has none of its parent's threads."""
-        self._shared = None
+        """In a forked child: whoever held the lock is not there."""
         self._making = threading.RLock()

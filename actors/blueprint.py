@@ -6,7 +6,6 @@ watch and join the pool by themselves, in that order.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +49,7 @@ class Blueprint:
         self.inbox: Inbox | None = None
         self.assigned: dict[str, Attempt] = {}
         """What an inbox worker has been given and has not answered, by message id."""
-        self.gone = threading.Event()
+        self.gone = runtime().create_event()
         self.exit_reason: ExitReason | None = None
         self._handlers = handlers
         self._kind: ExecutorName = executor
@@ -157,6 +156,6 @@ class Blueprint:
             payload=payload,
             schema_id=self.channel.schema.id,
             publisher_id=conversation.workflow_id,
-            timestamp=datetime.now(UTC),
+            timestamp=datetime.fromtimestamp(runtime().wall_time(), UTC),
         )
         self.inbox.offer(envelope)

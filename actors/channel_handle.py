@@ -5,7 +5,6 @@ Publishing, validating and evolving happen on the caller's thread as far as they
 
 from __future__ import annotations
 
-import uuid
 import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from . import _orders as orders
 from ._round import Round
 from .channel import ChannelActor
 from .channel_session import COMMAND_TIMEOUT_S, NEVER, RESTARTS, ChannelSession
+from .runtime import runtime
 from .subscription import Inbox, Predicate, Subscription
 
 __all__ = ["COMMAND_TIMEOUT_S", "NEVER", "RESTARTS", "ChannelHandle", "ChannelSession"]
@@ -124,11 +124,11 @@ class ChannelHandle:
         while True:
             schema = self.schema
             envelope = Envelope(
-                message_id=str(uuid.uuid4()),
+                message_id=runtime().new_id(),
                 payload=schema.normalise(payload),
                 schema_id=schema.id,
                 publisher_id=publisher_id,
-                timestamp=datetime.now(UTC),
+                timestamp=datetime.fromtimestamp(runtime().wall_time(), UTC),
                 causal_context=causal_context,
             )
             done = self.session.ask(orders.Publish(envelope, schema))

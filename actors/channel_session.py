@@ -6,7 +6,6 @@ restarts; where requests are open, nobody waits for the next use. After `close` 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -48,7 +47,7 @@ class ChannelSession(Book):
         super().__init__(config, queue_limit)
         self.closed = False
         self._budget = RestartBudget(restarts)
-        self._lock = threading.RLock()
+        self._lock = runtime().create_rlock()
         self._ref: ActorRef[ChannelActor] | None = None
 
     @property

@@ -7,8 +7,6 @@ nothing until it is first used.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -34,7 +32,7 @@ from .conversation import Conversation
 from .entry import WorkerEntry
 from .links import LinkedActor
 from .registration import WorkerRegistration
-from .runtime import here
+from .runtime import here, runtime
 from .subscription import Inbox
 from .supervisor import QuietSupervisor
 from .worker import ExecutorName
@@ -141,7 +139,7 @@ class Core:
 
     def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
         self.closed = False
-        self._lock = threading.Lock()
+        self._lock = runtime().create_lock()
         self._given = supervisor
         self._make_supervisor = make_supervisor
         self._root: ActorRef[ContextActor] | None = None
@@ -272,7 +270,7 @@ class Core:
             root = self._root
         if already or root is None:
             return
-        deadline_s = time.monotonic() + timeout
+        deadline_s = runtime().now() + timeout
         for channel in self.ask(Channels()):
             channel.close()
         executors = [each.executor for each in self._blueprints if each.executor is not None]
@@ -286,7 +284,7 @@ class Core:
         _stop(root, deadline_s)
         for executor in executors:
             executor.close()
-            if not executor.wait_closed(max(0.0, deadline_s - time.monotonic())):
+            if not executor.wait_closed(max(0.0, deadline_s - runtime().now())):
                 logger.warning("an activity still runs after its context was closed")
 
 
@@ -429,7 +427,7 @@ def _tell(ref: ActorRef[Any], message: object) -> None:
 
 def _stop(ref: ActorRef[Any], deadline_s: float) -> None:
     try:
-        ref.stop(timeout=max(0.1, deadline_s - time.monotonic()))
+        ref.stop(timeout=max(0.1, deadline_s - runtime().now()))
     except Timeout:
         logger.warning("%s did not stop in time", ref)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -25,23 +24,24 @@ from .runtime import runtime
 DEFAULT_WORKFLOW_ID = "aion-dispatch"
 
 _lock = threading.Lock()
-_context: WorkerContext | None = None
+_CONTEXT = object()
+"""The key of the one context among what a runtime shares."""
 
 
 def default_worker_context() -> WorkerContext:
     """Give the process-wide context; made on first use, the same for every thread, a fresh one after a fork."""
-    global _context  # noqa: PLW0603 - the one process-wide context
     with _lock:
-        if _context is None:
-            _context = WorkerContext()
-        return _context
+        shared = runtime().shared
+        if _CONTEXT not in shared:
+            shared[_CONTEXT] = WorkerContext()
+        context: WorkerContext = shared[_CONTEXT]
+        return context
 
 
 def reset_default_worker_context() -> None:
     """Close the process-wide context; the next use makes another. For tests."""
-    global _context  # noqa: PLW0603 - the one process-wide context
     with _lock:
-        old, _context = _context, None
+        old = runtime().shared.pop(_CONTEXT, None)
     if old is not None:
         old.close()
 
@@ -52,7 +52,7 @@ def register_worker(namespace: str, task_queue: str, capacity: WorkerCapacity, *
 
 
 def _new_id() -> str:
-    return str(uuid.uuid4())
+    return runtime().new_id()
 
 
 @attrs.frozen(repr=False)
@@ -121,9 +121,9 @@ def _deploy(context: DispatchContext, namespace: str, task_queue: str) -> None:
 
 
 def _forget_parent() -> None:
-    """In a forked child: the context's threads are the parent's."""
-    global _context, _lock  # noqa: PLW0603 - the one process-wide context
-    _context, _lock = None, threading.Lock()
+    """In a forked child: whoever held the lock is not there."""
+    global _lock  # noqa: PLW0603 - as above
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

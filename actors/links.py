@@ -34,7 +34,7 @@ from .linking import (
     send_exit,
     take_links,
 )
-from .runtime import Flag, Reply, here, offer, offer_error, runtime
+from .runtime import Reply, here, offer, offer_error, runtime
 from .watching import watch
 
 __all__ = ["Link", "LinkedActor", "exit_reason", "kill", "notify", "order_exit", "post", "watch"]
@@ -84,7 +84,7 @@ class LinkedActor(ThreadingActor):
         # What Pykka's own __init__ does, but for a URN that costs no system call.
         self.actor_urn = self._runtime.new_urn()
         self.actor_inbox = self._create_actor_inbox()
-        self.actor_stopped = Flag()
+        self.actor_stopped = self._runtime.create_event()
         self._actor_ref = ActorRef(self)
 
     # --- starting -----------------------------------------------------------------------------------------------

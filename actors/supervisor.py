@@ -6,7 +6,6 @@ What to do is decided in `_supervision`; this carries it out. No handler waits: 
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -80,7 +79,7 @@ class SupervisorActor(LinkedActor):
         intensity: RestartIntensity = RestartIntensity(),  # noqa: B008 - a frozen value
         backoff: Backoff | None = None,
         abandon_after_s: float = 5.0,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         """Take the first children, which are started in order by `on_start`.
 
@@ -90,7 +89,7 @@ class SupervisorActor(LinkedActor):
         super().__init__()
         self._first_children = tuple(children)
         self._abandon_after_s = abandon_after_s
-        self._core = Supervision(Strategy(strategy), intensity, backoff, chance)
+        self._core = Supervision(Strategy(strategy), intensity, backoff, chance or self._runtime.chance)
         self._refs: dict[str, ActorRef[Any]] = {}
         self._ids: dict[str, str] = {}
         self._lost: set[str] = set()

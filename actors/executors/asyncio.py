@@ -10,7 +10,7 @@ from ...messages.activities import Completed, Failed
 from ...messages.errors import ActivityCancelled
 from ...messages.lifecycle import ExitReason
 from ..attempt import Attempt, Handler, Report
-from ..runtime import runtime
+from ..runtime import Thread, runtime
 
 
 class AsyncioExecutor:
@@ -24,10 +24,11 @@ class AsyncioExecutor:
         self._slots = slots
         self._report = report
         self._name = name
-        self._now = runtime().now
+        self._runtime = runtime()
+        self._now = self._runtime.now
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._tasks: dict[Attempt, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -55,15 +56,14 @@ class AsyncioExecutor:
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until the loop's thread has ended, at most so long; `False` if a coroutine holds it."""
         thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if thread is None or thread.ident == threading.get_ident():
             return True
         thread.join(timeout_s)
         return not thread.is_alive()
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
-        self._loop = loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._live, args=(loop,), name=f"limen-{self._name}-loop", daemon=True)
-        self._thread.start()
+        self._loop = loop = self._runtime.create_event_loop()
+        self._thread = self._runtime.start_thread(lambda: self._live(loop), f"limen-{self._name}-loop")
         return loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
 from typing import Any
 
 from ...messages.activities import Completed, Failed
 from ...messages.lifecycle import ExitReason
 from ..attempt import Attempt, Handler, Report
-from ..runtime import runtime
+from ..runtime import Thread, runtime
 
 
 class ThreadExecutor:
@@ -29,9 +27,10 @@ class ThreadExecutor:
         self._slots = slots
         self._report = report
         self._name = name
-        self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._now = runtime().now
+        self._runtime = runtime()
+        self._queue = self._runtime.create_queue()
+        self._threads: list[Thread] = []
+        self._now = self._runtime.now
         self._closed = False
 
     def submit(self, attempt: Attempt) -> None:
@@ -57,17 +56,16 @@ class ThreadExecutor:
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until all threads have ended, at most so long; `False` if an activity still runs."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = self._now() + timeout_s
         for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline_s - time.monotonic()))
+            if thread.ident != threading.get_ident():
+                thread.join(max(0.0, deadline_s - self._now()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start_thread(self) -> None:
         number = len(self._threads) + 1
-        thread = threading.Thread(target=self._work, name=f"limen-{self._name}-{number}", daemon=True)
         try:
-            thread.start()
+            thread = self._runtime.start_thread(self._work, f"limen-{self._name}-{number}")
         except RuntimeError as error:  # the system has no more threads to give
             if not self._threads:
                 self._report.fatal(error)

@@ -9,12 +9,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
+from .flag import Flag
 from .mailbox import PooledMailbox, ThreadMailbox
 from .pool import Pool
 from .reply import Reply
 from .timers import Timer, Timers
+
+if TYPE_CHECKING:
+    import asyncio
 
 _numbers = itertools.count()
 
@@ -36,6 +41,7 @@ class StandardRuntime:
         self._pool = Pool()
         self._random = random.Random(os.urandom(32))
         self._timers = Timers(after_fire=self._pool.hand_over)
+        self.shared: dict[Any, Any] = {}
 
     def create_inbox(self, actor: Any) -> ThreadMailbox | PooledMailbox:
         """Give the inbox that fits how the actor is run."""
@@ -66,6 +72,43 @@ class StandardRuntime:
     now = staticmethod(time.monotonic)
     """Seconds on the monotonic clock."""
 
+    sleep = staticmethod(time.sleep)
+    """Let this thread wait."""
+
+    wall_time = staticmethod(time.time)
+    """Seconds since 1970."""
+
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
         """Have `callback()` called on the timer thread. Never blocks."""
         return self._timers.call_later(delay_s, callback)
+
+    chance = staticmethod(random.random)
+    """Give a number from 0 to 1."""
+
+    def new_id(self) -> str:
+        """Give the text of a random UUID, as part of a `new_urn`."""
+        return self.new_urn()[len("urn:uuid:") :]
+
+    def start_thread(self, target: Callable[[], object], name: str) -> threading.Thread:
+        """Run a function on a daemon thread. Raises `RuntimeError` when none can be had."""
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    create_event = Flag
+    create_lock = staticmethod(threading.Lock)
+    create_rlock = staticmethod(threading.RLock)
+    create_queue = SimpleQueue
+
+    def create_condition(self) -> threading.Condition:
+        """Give a condition with a plain lock."""
+        return threading.Condition(threading.Lock())
+
+    def create_event_loop(self) -> asyncio.AbstractEventLoop:
+        """Give an asyncio loop; whoever asks has asyncio loaded already."""
+        import asyncio
+
+        return asyncio.new_event_loop()
+
+    def executor_for(self, kind: str) -> None:
+        """Give none: here the usual executors do."""

@@ -1,5 +1,6 @@
 """limen hands typed activities to supervised workers, and loses none of them when a worker dies."""
 
+from ._sleep import sleep
 from .activity import Activity, AsyncActivity, activity
 from .actors.recorder import MemoryRecorder, Recorder
 from .app import Limen
@@ -29,5 +30,6 @@ __all__ = [
     "Retry",
     "activity",
     "as_completed",
+    "sleep",
 ]
 __all__ += errors.__all__

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -53,12 +51,12 @@ class Limen:
         self._recorder = recorder
         self._context = context or WorkerContext()
         self._owns_context = context is None
-        self._lock = threading.Lock()
+        self._lock = runtime().create_lock()
         self._channels: dict[str, ChannelHandle] = {}
         self._registrations: list[WorkerRegistration] = []
         self._streams: tuple[EventStream, ...] = ()
         self._closed = False
-        self._prefix = uuid.uuid4().hex[:12]
+        self._prefix = runtime().new_id().replace("-", "")[:12]
         self._ids = itertools.count(1)
         self._new_reply = runtime().create_future
 
@@ -116,8 +114,9 @@ class Limen:
         goes wrong is told by the handle.
         """
         _refuse_other(activity)
+        bound = activity.signature.bind(args, kwargs)
         channel = self._channels.get(activity.queue) or self._channel(activity.queue)
-        call = Call(activity, activity.signature.bind(args, kwargs), self._new_reply(), self._prefix, next(self._ids))
+        call = Call(activity, bound, self._new_reply(), self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         call.channel = channel

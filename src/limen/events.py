@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from .actors.runtime import runtime
 from .messages.events import Event
 
 
@@ -23,7 +22,7 @@ class EventStream:
         """What channels call: one object, by which they know it again."""
         self._events: deque[Event] = deque()
         self._size = size
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = runtime().create_condition()
         self._closed = False
         self._on_close = on_close
 
@@ -40,10 +39,10 @@ class EventStream:
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Block up to `timeout` seconds for the next event; `None` when time is up or the stream is closed."""
-        deadline_s = None if timeout is None else time.monotonic() + timeout
+        deadline_s = None if timeout is None else runtime().now() + timeout
         with self._changed:
             while not self._events and not self._closed:
-                left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                left_s = None if deadline_s is None else deadline_s - runtime().now()
                 if left_s is not None and left_s <= 0:
                     return None
                 self._changed.wait(left_s)

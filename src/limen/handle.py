@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue as _queue
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +12,7 @@ from pykka import ActorDeadError, Timeout
 
 from .actors import _orders as orders
 from .actors.conversation import Conversation
+from .actors.runtime import runtime
 from .messages.activities import Completed
 from .messages.errors import ChannelLifecycleError, SelfAskError
 
@@ -158,13 +158,13 @@ def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> 
     first `next`. A handle that was given twice comes once.
     """
     waiting = list(dict.fromkeys(handles))
-    finished: _queue.SimpleQueue[Handle[R]] = _queue.SimpleQueue()
+    finished = runtime().create_queue()
     for handle in waiting:
         handle.add_done_callback(finished.put)
-    deadline_s = None if timeout is None else time.monotonic() + timeout
+    deadline_s = None if timeout is None else runtime().now() + timeout
     for done in range(len(waiting)):
         try:
-            yield finished.get(timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            yield finished.get(timeout=None if deadline_s is None else max(0.0, deadline_s - runtime().now()))
         except _queue.Empty:
             msg = f"{len(waiting) - done} of {len(waiting)} dispatches have no result after {timeout:g} s"
             raise TimeoutError(msg) from None
