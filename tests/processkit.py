@@ -33,7 +33,8 @@ def attempt(activity_type: str, value: Any = None, **limits: Any) -> Attempt:
     """Make an attempt at an activity with this argument; a `Payload` stays what it is."""
     given = value if isinstance(value, Payload) else Local(value)
     request = ActivityRequest(activity_type, given, **limits)
-    return Attempt(SimpleNamespace(request=request), SimpleNamespace(worker_id="worker-1", incarnation=1), 1)
+    conversation = SimpleNamespace(request=request, activity_type=activity_type)
+    return Attempt(conversation, SimpleNamespace(worker_id="worker-1", incarnation=1), 1)
 
 
 class Recorder:

@@ -207,7 +207,7 @@ class Child:
             return ChildRow(self.pid, "spare" if is_spare else "idle")
         number = self.running()
         shown = first if number is None else self.sent[number]
-        return ChildRow(self.pid, "running", shown.request.activity_type)
+        return ChildRow(self.pid, "running", shown.activity_type)
 
     # --- its lines ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..attempt import Attempt
 from ._children import Child, ChildRow
-from ._pace import AHEAD, AHEAD_S, Pace
+from ._pace import AHEAD, AHEAD_S, SHORT_S, WORTHWHILE_S, Pace
 from ._packing import Item
 
 Entry = tuple[Attempt, Item | None]
@@ -125,32 +125,39 @@ class Crew:
         return child, self._load(child)
 
     def _load(self, child: Child) -> list[Entry]:
-        share = -(-len(self.waiting) // len(self.serving))
-        most = min(share, AHEAD - len(child.sent))
+        """Take what the child gets: its share of what waits, and not so little that handing it over costs more."""
+        waiting, numbers, estimates_s = self.waiting, self._numbers, self.pace.estimates_s
+        most = AHEAD - len(child.sent)
+        share = min(-(-len(waiting) // len(self.serving)), most)
         left_s = AHEAD_S - child.estimate_s
         entries: list[Entry] = []
-        while self.waiting and (not entries or (len(entries) < most and left_s > 0)):
-            entry = self.waiting[0]
-            if entries and entry[0].claimed:
+        loaded_s = 0.0
+        while waiting and (not entries or len(entries) < share or (loaded_s < WORTHWHILE_S and len(entries) < most)):
+            attempt, item = waiting[0]
+            estimate_s = estimates_s[numbers[attempt.activity_type]]
+            is_alone = estimate_s >= SHORT_S or (item is not None and len(item[2]) >= _ALONE_FROM_BYTES)
+            if (entries and (attempt.claimed or loaded_s + estimate_s > left_s)) or (
+                is_alone and (entries or child.sent)
+            ):
                 break
-            is_short, estimate_s = self._measure(entry)
-            if not is_short and (entries or child.sent):
-                break
-            entries.append(self.waiting.popleft())
-            left_s -= estimate_s
-            if not is_short or (entry[1] is not None and len(entry[1][2]) >= _ALONE_FROM_BYTES):
+            entries.append(waiting.popleft())
+            loaded_s += estimate_s
+            if is_alone:
                 break
         return entries
 
-    def _measure(self, entry: Entry) -> tuple[bool, float]:
-        number = self._numbers[entry[0].request.activity_type]
-        return self.pace.is_short(number), self.pace.estimates_s[number]
-
     def _with_room(self) -> Child | None:
         """Give the busy child that holds least, if more may wait behind what it holds."""
-        if not self._measure(self.waiting[0])[0]:
+        attempt, item = self.waiting[0]
+        if not self.pace.is_short(self._numbers[attempt.activity_type]):
             return None
-        roomy = [child for child in self.serving if child.takes_more and len(child.sent) < AHEAD // 2]
+        if item is not None and len(item[2]) >= _ALONE_FROM_BYTES:
+            return None
+        roomy = [
+            child
+            for child in self.serving
+            if child.takes_more and len(child.sent) < AHEAD // 2 and child.estimate_s < AHEAD_S / 2
+        ]
         return min(roomy, key=lambda child: len(child.sent), default=None)
 
     def hold(self, child: Child, attempts: list[Attempt], now_s: float) -> None:
@@ -158,9 +165,9 @@ class Crew:
         estimates_s, numbers = self.pace.estimates_s, self._numbers
         if not child.sent:
             attempts[0].started_s = now_s
-            child.holds_long = not self.pace.is_short(numbers[attempts[0].request.activity_type])
+            child.holds_long = not self.pace.is_short(numbers[attempts[0].activity_type])
         for attempt in attempts:
-            child.estimate_s += estimates_s[numbers[attempt.request.activity_type]]
+            child.estimate_s += estimates_s[numbers[attempt.activity_type]]
         child.hold(attempts)
 
     def settle(self, child: Child, results: list[Any], now_s: float) -> list[Attempt | None]:
@@ -173,7 +180,7 @@ class Crew:
             settled.append(attempt)
             if attempt is None:
                 continue
-            note(numbers[attempt.request.activity_type], result[1])
+            note(numbers[attempt.activity_type], result[1])
             if attempt.started_s is None:
                 attempt.started_s = now_s - result[1]
         child.estimate_s *= len(sent) / held if held else 0.0

@@ -11,6 +11,8 @@ AHEAD = 512
 """How many activities a child holds at most, the one it runs included."""
 AHEAD_S = 0.004
 """How much work a child holds at most, as far as the past tells."""
+WORTHWHILE_S = 0.0002
+"""So much work is given to one child rather than shared out: about what it takes to hand it over."""
 _UNKNOWN_S = 1.0
 _WEIGHT = 0.2
 """Of the latest run in an estimate that falls."""

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
-from ...messages.activities import ActivityRequest, Completed, Failed
+from ...messages.activities import ActivityRequest, Completed, Failed, completed_with
 from ...messages.errors import UnpicklableError
 from ...messages.payloads import Local, Payload
+from ..attempt import Attempt
 
 PAYLOAD, OBJECT, ERROR, UNPICKLABLE = range(4)
 """What the first field of an item or an outcome says of the others."""
@@ -162,24 +163,27 @@ def unpicklable(what: str, type_name: str, error: BaseException) -> Outcome:
 # --- outcomes, unpacked by the parent ---------------------------------------------------------------------------------
 
 
-def unpack_outcome(kind: int, body: Any, more: Any, request: ActivityRequest) -> Completed | Failed:
-    """Give the result of a request. May run code of the user's; raises nothing."""
+def unpack_outcome(kind: int, body: Any, more: Any, attempt: Attempt) -> Completed | Failed:
+    """Give the result of an attempt. May run code of the user's; raises nothing."""
     if kind == PAYLOAD:
         return Completed(Payload(body, more))
-    activity_type = request.activity_type
+    if kind == OBJECT:
+        try:
+            return completed_with(pickle.loads(body))
+        except BaseException as error:  # noqa: BLE001 - an unpickling of the user's may raise anything, on our thread
+            return _failed(UnpicklableError("result", more, attempt.activity_type), error)
+    activity_type = attempt.activity_type
     if kind == UNPICKLABLE:
         type_name, text = more
-        if body == "argument" and isinstance(request.input, Local):
-            type_name = type(request.input.value).__name__
+        given = attempt.request.input
+        if body == "argument" and isinstance(given, Local):
+            type_name = type(given.value).__name__
         return _failed(UnpicklableError(body, type_name, activity_type), RemoteTraceback(text))
-    what, type_name = ("result", more) if kind == OBJECT else ("exception", more[0])
+    type_name, text = more
     try:
-        value = pickle.loads(body)
-        if kind == OBJECT:
-            return Completed(Local(value))
-        return _failed(value, RemoteTraceback(more[1]))
-    except BaseException as error:  # noqa: BLE001 - an unpickling of the user's may raise anything, here on our thread
-        return _failed(UnpicklableError(what, type_name, activity_type), error)
+        return _failed(pickle.loads(body), RemoteTraceback(text))
+    except BaseException as error:  # noqa: BLE001 - as above
+        return _failed(UnpicklableError("exception", type_name, activity_type), error)
 
 
 def _failed(error: BaseException, cause: BaseException) -> Failed:

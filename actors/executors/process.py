@@ -20,6 +20,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from typing import Any
 
 from ...messages.activities import Failed
@@ -106,6 +107,8 @@ class ProcessExecutor:
         """Whether a wake is on its way to the reader."""
         self._attention = False
         """Whether something was left for the reader."""
+        self._telling = 0
+        """The reader, while it tells of results: what it is given meanwhile is sent together."""
         self._watches = False
         """Whether something waits inside a child, behind what it runs."""
         self._begun = Begun(self._crew.positions) if SHARES_MEMORY else None
@@ -123,17 +126,17 @@ class ProcessExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Run it as soon as a slot is there. After `close` it does nothing."""
-        request = attempt.request
-        number = self._numbers.get(request.activity_type)
+        number = self._numbers.get(attempt.activity_type)
         if number is None:
-            self._finish(attempt, Failed(KeyError(request.activity_type)))
+            self._finish(attempt, Failed(KeyError(attempt.activity_type)))
             return
+        request = attempt.request
         item = pack_request(request, number) if packs_quickly(request) else None
         with self._lock:
             if self._closed:
                 return
             crew = self._crew
-            if item is not None and crew.idle and not crew.waiting:
+            if item is not None and crew.idle and not crew.waiting and get_ident() != self._telling:
                 child = crew.idle.pop()
                 is_sent = self._send(child, [attempt], frame((child.next_number, [item])))
             else:
@@ -323,8 +326,14 @@ class ProcessExecutor:
         except (EOFError, OSError):
             self._line_lost(child)
             return
+        results = []
         for message in messages:
-            self._heed(child, message)
+            if type(message) is list:
+                results += message
+            else:
+                self._heed(child, message)
+        if results:
+            self._results(child, results)
 
     # --- what children say --------------------------------------------------------------------------------------------
 
@@ -360,22 +369,24 @@ class ProcessExecutor:
             self.prefetch = _PREFETCH * crew.slots if crew.pace.is_steady and not self._closed else 0
         if crew.waiting:
             self._pump()
+        self._telling = get_ident()
         finished = self._report.finished
         following = []
         for attempt, (_, _, kind, body, more) in zip(attempts, results, strict=True):
             if attempt is None:
                 continue
             try:
-                after = finished(attempt, unpack_outcome(kind, body, more, attempt.request))
+                after = finished(attempt, unpack_outcome(kind, body, more, attempt))
             except Exception:
                 logger.exception("a result of %s was not taken", self._name)
             else:
                 if after is not None:
                     following.append((after, None))
+        self._telling = 0
         if following:
             with self._lock:
                 crew.waiting.extend(following)
-            self._pump()
+        self._pump()
 
     def _finish(self, attempt: Attempt, result: Failed) -> None:
         """Tell that an attempt failed before it got to a child."""
@@ -417,7 +428,7 @@ class ProcessExecutor:
         attempts, items = [], []
         for attempt, packed in entries:
             try:
-                item = packed or pack_request(attempt.request, self._numbers[attempt.request.activity_type])
+                item = packed or pack_request(attempt.request, self._numbers[attempt.activity_type])
             except BaseException as error:  # noqa: BLE001 - a pickle of the user's may raise anything
                 self._finish(attempt, Failed(_as_unpicklable(error, attempt)))
             else:
@@ -484,7 +495,7 @@ class ProcessExecutor:
         reason = child.exit_reason()
         with self._lock:
             guilty = self._crew.bury(child)
-            activity_type = guilty.request.activity_type if guilty is not None else None
+            activity_type = guilty.activity_type if guilty is not None else None
         self._forget(child)
         self._pump()
         if guilty is not None and not self._closed:
@@ -595,6 +606,6 @@ def _as_unpicklable(error: BaseException, attempt: Attempt) -> UnpicklableError:
     if isinstance(error, UnpicklableError):
         return error
     given = attempt.request.input
-    made = UnpicklableError("argument", type(getattr(given, "value", given)).__name__, attempt.request.activity_type)
+    made = UnpicklableError("argument", type(getattr(given, "value", given)).__name__, attempt.activity_type)
     made.__cause__ = error
     return made
