@@ -90,7 +90,9 @@ class LinkedActor(ThreadingActor):
     # --- starting -----------------------------------------------------------------------------------------------
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+    def start(  # pyright: ignore[reportIncompatibleMethodOverride] - Pykka has the same signature
+        cls, *args: Any, **kwargs: Any
+    ) -> ActorRef[Self]:
         """Start the actor. Raises what `__init__` raises, or `RuntimeError` when no thread can be had."""
         return cls._launch(lambda _: None, args, kwargs)
 

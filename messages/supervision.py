@@ -6,7 +6,7 @@ Knows no actor: a child is started by whatever the specification names, and know
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +31,10 @@ __all__ = [
     "Strategy",
     "WhichChildren",
 ]
+
+
+def _as_tuple(given: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(given)
 
 
 def _frozen(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,7 +110,7 @@ class ChildSpec:
     """Unique at its supervisor."""
     start: Callable[..., Any]
     """An actor class, or a function that starts an actor and returns its ref. A class is started already linked."""
-    args: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
+    args: tuple[Any, ...] = attrs.field(default=(), converter=_as_tuple)
     kwargs: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen, hash=False)
     restart: RestartType = attrs.field(default=RestartType.PERMANENT, converter=RestartType)
     shutdown_timeout_s: float | None = attrs.field(default=5.0, validator=_natural)

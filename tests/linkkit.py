@@ -1,13 +1,14 @@
 """Actors that do what a test tells them, and ways to hear of their end."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from pykka import ActorRef
 
-from limen.actors.links import LinkedActor, notify
+from limen.actors.links import LinkedActor, notify, post
 from limen.actors.watching import watch
 from limen.messages.lifecycle import Down
 
@@ -31,7 +32,7 @@ class Doer(LinkedActor):
         """Run the hook of this name."""
         self.hooks.get("on_stop", lambda: None)()
 
-    def on_failure(self, *_: Any) -> None:
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         """Run the hook of this name."""
         self.hooks.get("on_failure", lambda: None)()
 
@@ -60,8 +61,8 @@ class PooledTrapper(Trapper):
     never_blocks: ClassVar[bool] = True
 
 
-DOERS = {"thread": Doer, "pooled": PooledDoer}
-TRAPPERS = {"thread": Trapper, "pooled": PooledTrapper}
+DOERS: dict[str, Any] = {"thread": Doer, "pooled": PooledDoer}
+TRAPPERS: dict[str, Any] = {"thread": Trapper, "pooled": PooledTrapper}
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -71,6 +72,35 @@ def raising(error: BaseException) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+class Hold:
+    """A message whose handler begins, and does not return before it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> bool:
+        self.begun.set()
+        return self.go_on.wait(PATIENCE_S)
+
+    def put_into(self, ref: ActorRef[Any]) -> None:
+        """Have an actor hold; returns when its handler has begun. This thread does not run it."""
+        post(ref, self)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the handler has begun."""
+        assert self.begun.wait(PATIENCE_S)
+
+    def let_go(self) -> None:
+        """Let the handler return."""
+        self.go_on.set()
+
+
+def ask(ref: ActorRef[Any], message: Any) -> Any:
+    """Ask, with the patience of a test."""
+    return ref.ask(message, block=True, timeout=PATIENCE_S)
 
 
 def heard_of(ref: ActorRef[Any]) -> "queue.SimpleQueue[Any]":
@@ -83,7 +113,11 @@ def heard_of(ref: ActorRef[Any]) -> "queue.SimpleQueue[Any]":
 def started_watched(doer: type[Doer], **hooks: Callable[[], object]) -> "tuple[ActorRef[Any], queue.SimpleQueue[Any]]":
     """Start an actor that is watched before it breathes."""
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    return doer._launch(lambda actor: watch(actor.actor_ref, heard.put), (), hooks), heard
+
+    def watch_it(actor: Doer) -> None:
+        watch(actor.actor_ref, heard.put)
+
+    return doer._launch(watch_it, (), hooks), heard
 
 
 def soon(heard: "queue.SimpleQueue[Any]") -> Any:

@@ -41,63 +41,80 @@ class Runtime(Protocol):
 
     def create_inbox(self, actor: Any) -> Any:
         """Give an actor its inbox."""
+        ...
 
     def create_future(self) -> Reply[Any]:
         """Give the future for one ask."""
+        ...
 
     def new_urn(self) -> str:
         """Give an actor its name, unique everywhere."""
+        ...
 
     def start(self, actor: Any, loop: Callable[[], None]) -> None:
         """Begin to run an actor."""
 
     def now(self) -> float:
         """Seconds on a monotonic clock."""
+        ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Let this thread wait."""
 
     def wall_time(self) -> float:
         """Seconds since 1970, for what people read."""
+        ...
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
         """Have a short callback called later, on a thread of the runtime's."""
+        ...
 
     def chance(self) -> float:
         """Give a number from 0 to 1, for jitter."""
+        ...
 
     def new_id(self) -> str:
         """Give the text of a UUID."""
+        ...
 
     # Threads that are no actors', and what they wait for. Whatever may block, blocks on one of these.
 
     def start_thread(self, target: Callable[[], object], name: str) -> Thread:
         """Run a function on a daemon thread. Raises `RuntimeError` when none can be had."""
+        ...
 
     def create_event(self) -> threading.Event:
         """Give an event."""
+        ...
 
     def create_lock(self) -> Lock:
         """Give a lock under which somebody may wait or send."""
+        ...
 
     def create_rlock(self) -> Lock:
         """Give one that its holder may take again."""
+        ...
 
     def create_condition(self) -> Condition:
         """Give a condition with a lock of its own."""
+        ...
 
     def create_queue(self) -> Queue:
         """Give an unbounded queue."""
+        ...
 
     def create_event_loop(self) -> asyncio.AbstractEventLoop:
         """Give an asyncio loop, to be run by the caller."""
+        ...
 
     def executor_for(self, kind: str) -> Callable[..., Any] | None:
         """Give what makes executors of this kind here; `None` for the usual ones."""
+        ...
 
     @property
     def shared(self) -> dict[Any, Any]:
         """What there is one of for each runtime, by whoever made it. A forked child starts with none."""
+        ...
 
 
 _installed: Runtime = StandardRuntime()

@@ -160,7 +160,7 @@ class PooledMailbox:
         at = here
         if at.is_main:
             return shielded(self._borrow_on_main, work, argument)
-        if at.draining or self._notices or self.closed or not self.turn.acquire(False):  # noqa: FBT003 - a keyword costs
+        if at.draining or self._notices or self.closed or not self.turn.acquire(False):
             return None
         if self.closed:  # it ended while we reached for its turn
             self.turn.release()  # type: ignore[unreachable]  # another thread closes it

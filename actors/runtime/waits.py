@@ -12,12 +12,14 @@ class Thread(Protocol):
     @property
     def ident(self) -> int | None:
         """Its number, as `threading.get_ident` gives it on that thread."""
+        ...
 
     def join(self, timeout: float | None = None) -> None:
         """Block until it has ended."""
 
     def is_alive(self) -> bool:
         """Whether it runs."""
+        ...
 
 
 class Lock(Protocol):
@@ -25,12 +27,14 @@ class Lock(Protocol):
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as `threading` has it
         """Take it."""
+        ...
 
     def release(self) -> None:
         """Give it back."""
 
     def __enter__(self) -> Any:
         """Take it."""
+        ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -43,6 +47,7 @@ class Condition(Protocol):
 
     def __enter__(self) -> Any:
         """Take its lock."""
+        ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -51,6 +56,7 @@ class Condition(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock back, block until notified, take it again."""
+        ...
 
     def notify(self, n: int = 1) -> None:
         """Wake some that wait."""
@@ -67,3 +73,4 @@ class Queue(Protocol):
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as `queue` has it
         """Take the next, or block for it. Raises `queue.Empty` when time is up."""
+        ...

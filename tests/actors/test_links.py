@@ -8,18 +8,33 @@ import time
 from typing import Any
 
 import pytest
-from linkkit import DOERS, PATIENCE_S, TRAPPERS, Doer, PooledDoer, Trapper, ending, heard_of, raising, settle, soon
+from linkkit import (
+    DOERS,
+    PATIENCE_S,
+    TRAPPERS,
+    Doer,
+    Hold,
+    PooledDoer,
+    Trapper,
+    ask,
+    ending,
+    heard_of,
+    raising,
+    settle,
+    soon,
+)
 from pykka import ActorDeadError, ActorRegistry, Future, ThreadingActor
 
 from limen.actors.links import kill, notify, post, watch
 from limen.messages.errors import ActorCrashed, SelfAskError
-from limen.messages.lifecycle import Down, ExitKind
+from limen.messages.lifecycle import ExitKind
 
 KINDS = pytest.mark.parametrize("kind", ["thread", "pooled"])
 
 
-def heard_by(ref: Any) -> "queue.SimpleQueue[Down]":
-    return ref.ask(lambda self: self.heard, timeout=PATIENCE_S)
+def heard_by(ref: Any) -> Any:
+    """Give the notices that an actor keeps."""
+    return ask(ref, lambda self: self.heard)
 
 
 # --- links ----------------------------------------------------------------------------------------------------------
@@ -142,15 +157,15 @@ def test_the_end_of_links_leaves_nothing_behind(kind):
     with ending(trapper, target):
         heard = heard_by(trapper)
         for _ in range(500):
-            child = trapper.ask(lambda self: self.spawn_link(PooledDoer))
+            child = ask(trapper, lambda self: self.spawn_link(PooledDoer))
             child.ask(lambda self: self.monitor(target))
             trapper.ask(lambda self, child=child: self.monitor(child))
             child.stop()
         for _ in range(1000):
             soon(heard)
-        life = trapper.ask(lambda self: self._life)
+        life = ask(trapper, lambda self: self._life)
         assert (life.links, life.monitors, life._watchers) == ({}, set(), {})
-        assert target.ask(lambda self: self._life._watchers) == {}
+        assert ask(target, lambda self: self._life._watchers) == {}
 
 
 # --- monitors -------------------------------------------------------------------------------------------------------
@@ -218,11 +233,12 @@ def test_what_cannot_be_watched_is_refused():
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @KINDS
 def test_notices_overtake_a_backlog_and_a_result_before_the_death_comes_first(kind):
     """With 100,000 messages queued, the next things handled are the result sent before the death, then the death."""
     order: list[Any] = []
-    begun, go_on = threading.Event(), threading.Event()
+    hold = Hold()
 
     class Busy(DOERS[kind]):  # type: ignore[misc,valid-type]
         def on_receive(self, message: Any) -> Any:
@@ -235,8 +251,7 @@ def test_notices_overtake_a_backlog_and_a_result_before_the_death_comes_first(ki
     busy, worker = Busy.start(), Doer.start()
     with ending(busy):
         busy.ask(lambda self: self.monitor(worker))
-        post(busy, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-        assert begun.wait(PATIENCE_S)
+        hold.put_into(busy)
         for number in range(100_000):
             post(busy, number)
         gone = heard_of(worker)
@@ -247,7 +262,7 @@ def test_notices_overtake_a_backlog_and_a_result_before_the_death_comes_first(ki
 
         worker.tell(send_result_and_die)
         soon(gone)
-        go_on.set()
+        hold.let_go()
         settle(busy)
     assert (order[0], order[1].ref, order[2]) == ("result", worker, 0)
 
@@ -255,15 +270,14 @@ def test_notices_overtake_a_backlog_and_a_result_before_the_death_comes_first(ki
 @KINDS
 def test_kill_overtakes_the_backlog(kind):
     """A killed actor handles nothing more of what it was sent before."""
-    begun, go_on, handled = threading.Event(), threading.Event(), []
+    hold, handled = Hold(), []
     doer = DOERS[kind].start()
     heard = heard_of(doer)
-    post(doer, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-    assert begun.wait(PATIENCE_S)
+    hold.put_into(doer)
     post(doer, lambda _: handled.append(1))
     unanswered = doer.ask("never handled", block=False)
     kill(doer)
-    go_on.set()
+    hold.let_go()
     assert soon(heard).reason.kind is ExitKind.KILLED
     assert handled == []
     with pytest.raises(ActorDeadError):
@@ -273,16 +287,42 @@ def test_kill_overtakes_the_backlog(kind):
 # --- asks -----------------------------------------------------------------------------------------------------------
 
 
+def ask_and_raise(ref: Any) -> Any:
+    """Ask for an error that ends the actor."""
+    return ref.ask(raising(SystemExit()), block=False)
+
+
+def ask_and_kill(ref: Any) -> Any:
+    """Ask for a reply that is put off, then kill."""
+    asked = ref.ask(keep_waiting, block=False)
+    kill(ref)
+    return asked
+
+
+def ask_and_stop(ref: Any) -> Any:
+    """The same with a stop."""
+    asked = ref.ask(keep_waiting, block=False)
+    ref.stop(block=False)
+    return asked
+
+
+def keep_waiting(self: Doer) -> None:
+    """Put the reply off for ever."""
+    self.reply_later()
+
+
+FATAL_ASKS: dict[str, tuple[Any, type[Exception]]] = {
+    "raises": (ask_and_raise, ActorCrashed),
+    "is killed": (ask_and_kill, ActorDeadError),
+    "stops": (ask_and_stop, ActorDeadError),
+}
+
+
 @KINDS
-@pytest.mark.parametrize("end", ["raises", "is killed", "stops"])
+@pytest.mark.parametrize("end", FATAL_ASKS)
 def test_a_long_ask_on_an_actor_that_dies_fails_at_once(kind, end):
     """An ask of 60 s fails as soon as the actor is gone: the median of 21 takes less than 50 ms."""
-    ends = {
-        "raises": (lambda ref: ref.ask(raising(SystemExit()), block=False), ActorCrashed),
-        "is killed": (lambda ref: (kill(ref), ref.ask(1, block=False))[1], ActorDeadError),
-        "stops": (lambda ref: (ref.ask(lambda self: self.stop()), ref.ask(Doer.reply_later, block=False))[1], Exception),
-    }
-    end_it, error = ends[end]
+    end_it, error = FATAL_ASKS[end]
     took_s = []
     for _ in range(21):
         doer = DOERS[kind].start()
@@ -380,18 +420,17 @@ async def _await(future: "Future[Any]") -> Any:
 @KINDS
 def test_await_never_blocks_the_event_loop(kind):
     """While one coroutine awaits an ask, another of the same loop runs, and is what lets the answer come."""
-    begun, go_on = threading.Event(), threading.Event()
+    hold = Hold()
     doer = DOERS[kind].start()
-    post(doer, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
 
     async def let_go() -> None:
-        go_on.set()
+        hold.let_go()
 
     async def both() -> list[Any]:
-        return await asyncio.gather(_await(doer.ask("answer", block=False)), let_go())
+        return [*await asyncio.gather(_await(doer.ask("answer", block=False)), let_go())]
 
     with ending(doer):
-        assert begun.wait(PATIENCE_S)
+        hold.put_into(doer)
         assert asyncio.run(asyncio.wait_for(both(), PATIENCE_S)) == ["answer", None]
 
 
@@ -515,16 +554,15 @@ def test_a_stock_actor_that_becomes_a_zombie_is_noticed():
     assert ActorRegistry.get_by_urn(stock.actor_urn) is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_stock_actor_that_is_a_zombie_already_is_noticed():
     """A watch on an actor whose thread is gone is answered, though the actor claims to live."""
     go_on = threading.Event()
-    threads: list[threading.Thread] = []
-    stock = Stock.start(
-        lambda: (threads.append(threading.current_thread()), go_on.wait(PATIENCE_S), raising(SystemExit("bad"))())
-    )
+    stock = Stock.start(lambda: (go_on.wait(PATIENCE_S), raising(SystemExit("bad"))()))
+    threads = threading.enumerate()
     go_on.set()
-    for thread in [*threads, *threading.enumerate()]:
+    for thread in threads:
         if thread.name.startswith("Stock"):
             thread.join(PATIENCE_S)
     assert stock.is_alive()

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from linkkit import DOERS, PATIENCE_S, TRAPPERS, Doer, heard_of, raising, settle, soon, started_watched
+from linkkit import DOERS, PATIENCE_S, TRAPPERS, Doer, ask, heard_of, raising, settle, soon, started_watched
 from pykka import ActorDeadError, ActorRef, ActorRegistry
 
 from limen.actors.links import LinkedActor, exit_reason, kill, order_exit, watch
@@ -18,7 +18,13 @@ BASE_ERRORS = [SystemExit("out"), KeyboardInterrupt("out"), GeneratorExit("out")
 KINDS = pytest.mark.parametrize("kind", ["thread", "pooled"])
 
 
+def heard_into(heard: "queue.SimpleQueue[Any]", actor: LinkedActor) -> None:
+    """Watch an actor that has not begun yet."""
+    watch(actor.actor_ref, heard.put)
+
+
 def name_of(error: BaseException) -> str:
+    """Name a parameter."""
     return type(error).__name__
 
 
@@ -182,7 +188,7 @@ def test_crash_ends_the_actor_after_the_message(kind, how):
 def test_exit_of_a_linked_actor_is_noticed_with_its_reason(kind, parent_kind):
     """A link carries the reason on: the second actor's watcher hears what ended the first."""
     parent = DOERS[parent_kind].start()
-    child = parent.ask(lambda self: self.spawn_link(DOERS[kind]), timeout=PATIENCE_S)
+    child = ask(parent, lambda self: self.spawn_link(DOERS[kind]))
     of_child, of_parent = heard_of(child), heard_of(parent)
     child.tell(raising(ValueError("bad")))
     assert_one_notice(child, of_child, ExitKind.ERROR, "ValueError")
@@ -194,7 +200,7 @@ def test_thread_that_cannot_be_had_is_noticed(monkeypatch):
     heard: queue.SimpleQueue[Down] = queue.SimpleQueue()
     monkeypatch.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
     with pytest.raises(RuntimeError, match="new thread"):
-        Doer._launch(lambda actor: watch(actor.actor_ref, heard.put), (), {})
+        Doer._launch(lambda actor: heard_into(heard, actor), (), {})
     down = soon(heard)
     assert_one_notice(down.ref, _refilled(heard, down), ExitKind.ERROR, "RuntimeError")
 
@@ -217,7 +223,7 @@ def test_start_that_is_broken_off_leaves_no_thread_behind(monkeypatch):
     running = threading.Event()
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        Doer._launch(lambda actor: watch(actor.actor_ref, heard.put), (), {"on_start": running.set})
+        Doer._launch(lambda actor: heard_into(heard, actor), (), {"on_start": running.set})
     assert soon(heard).reason.kind in (ExitKind.KILLED, ExitKind.ERROR)
     assert heard.empty()
 
@@ -308,7 +314,7 @@ def test_link_to_the_dead_is_an_abnormal_end(kind):
     gone = DOERS[kind].start()
     gone.stop()
     trapper = TRAPPERS[kind].start()
-    heard = trapper.ask(lambda self: self.heard, timeout=PATIENCE_S)
+    heard = ask(trapper, lambda self: self.heard)
     trapper.ask(lambda self: self.link(gone), timeout=PATIENCE_S)
     assert soon(heard).reason.kind is ExitKind.NOPROC
     settle(trapper)
@@ -320,7 +326,7 @@ def test_link_to_the_dead_is_an_abnormal_end(kind):
 def test_a_name_that_the_funnel_stands_on_is_refused(kind):
     """A subclass that would break the funnel by accident is told at its definition."""
     with pytest.raises(TypeError, match="_step"):
-        type("Careless", (DOERS[kind],), {"_step": lambda self: None})
+        type("Careless", (DOERS[kind],), {"_step": print})
     assert issubclass(type("Careful", (DOERS[kind],), {"_my_step": 1}), LinkedActor)
 
 

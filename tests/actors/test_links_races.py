@@ -1,5 +1,6 @@
 """Links, deaths, stops and asks at the same moment, ten thousand times each."""
 
+import functools
 import queue
 import sys
 import threading
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from linkkit import DOERS, PATIENCE_S, PooledDoer, Trapper, ending, raising, settle, soon
+from linkkit import DOERS, PATIENCE_S, PooledDoer, Trapper, ask, ending, raising, settle, soon
 from pykka import ActorDeadError, ActorRef
 
 from limen.actors.links import kill, watch
@@ -43,6 +44,37 @@ def both(*sides: Callable[[], object]) -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
+def each_of(refs: list[ActorRef[Any]], do: Callable[[Any], object]) -> Callable[[], object]:
+    """Do something with each of these actors, when called."""
+
+    def side() -> None:
+        for ref in refs:
+            do(ref)
+
+    return side
+
+
+def watch_into(heard: "queue.SimpleQueue[Any]", ref: ActorRef[Any]) -> None:
+    """Watch an actor."""
+    watch(ref, heard.put)
+
+
+def ask_to_link(one: ActorRef[Any], two: ActorRef[Any]) -> None:
+    """Have one actor link itself to another."""
+    ask(one, lambda self: self.link(two))
+
+
+def ask_hello(asked: list[Any], ref: ActorRef[Any]) -> None:
+    """Ask, and keep the future."""
+    asked.append(ref.ask("hello", block=False))
+
+
+def tell_many(ref: ActorRef[Any], sender: int) -> None:
+    """Send numbers, marked with their sender."""
+    for number in range(2_500):
+        ref.tell((sender, number))
+
+
 ENDS: dict[str, tuple[Callable[[ActorRef[Any]], object], ExitKind]] = {
     "kill": (kill, ExitKind.KILLED),
     "stop": (lambda ref: ref.stop(block=False), ExitKind.NORMAL),
@@ -57,18 +89,17 @@ def test_ten_thousand_links_race_deaths(end, how):
     """Whether a link is armed before, while or after the other dies: one notice, with the reason or `noproc`."""
     end_it, kind = ENDS[end]
     trapper = Trapper.start()
-    heard = trapper.ask(lambda self: self.heard)
+    heard = ask(trapper, lambda self: self.heard)
+
+    def watch_it(ref: ActorRef[Any]) -> None:
+        trapper.tell(lambda self: getattr(self, how)(ref))
+
     notices: Counter[Any] = Counter()
     kinds: Counter[ExitKind] = Counter()
     with ending(trapper):
         for _ in range(RACES // CHUNK):
             refs = [PooledDoer.start() for _ in range(CHUNK)]
-            both(
-                lambda refs=refs: [end_it(ref) for ref in refs],
-                lambda refs=refs: [
-                    trapper.tell(lambda self, ref=ref: getattr(self, how)(ref)) for ref in refs
-                ],
-            )
+            both(each_of(refs, end_it), each_of(refs, watch_it))
             settle(trapper)
             for _ in refs:
                 down = soon(heard)
@@ -88,8 +119,8 @@ def test_ten_thousand_watches_race_deaths_from_many_threads():
         refs = [PooledDoer.start() for _ in range(CHUNK // 4)]
         heard: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(4)]
         both(
-            lambda refs=refs: [kill(ref) for ref in refs],
-            *(lambda refs=refs, each=each: [watch(ref, each.put) for ref in refs] for each in heard),
+            each_of(refs, kill),
+            *(each_of(refs, functools.partial(watch_into, each)) for each in heard),
         )
         for each in heard:
             urns = [soon(each).ref.actor_urn for _ in refs]
@@ -101,14 +132,11 @@ def test_ten_thousand_watches_race_deaths_from_many_threads():
 def test_two_that_link_each_other_at_once_have_one_link():
     """Simultaneous links from both sides are one link: one end gives one notice."""
     one = Trapper.start()
-    heard = one.ask(lambda self: self.heard)
+    heard = ask(one, lambda self: self.heard)
     with ending(one):
         for _ in range(300):
             two = Trapper.start()
-            both(
-                lambda two=two: one.ask(lambda self: self.link(two)),
-                lambda two=two: two.ask(lambda self: self.link(one)),
-            )
+            both(functools.partial(ask_to_link, one, two), functools.partial(ask_to_link, two, one))
             two.stop()
             assert soon(heard).ref is two
             settle(one)
@@ -126,10 +154,7 @@ def test_ten_thousand_asks_race_stops(kind, end):
     for _ in range(RACES // chunk):
         refs = [DOERS[kind].start() for _ in range(chunk)]
         asked: list[Any] = []
-        both(
-            lambda refs=refs: [end_it(ref) for ref in refs],
-            lambda refs=refs, asked=asked: asked.extend(ref.ask("hello", block=False) for ref in refs),
-        )
+        both(each_of(refs, end_it), each_of(refs, functools.partial(ask_hello, asked)))
         for each in asked:
             try:
                 outcomes[each.get(timeout=PATIENCE_S)] += 1
@@ -167,7 +192,7 @@ def test_tells_from_many_threads_are_handled_once_each_in_order():
 
     ref = Counting.start()
     with ending(ref):
-        both(*(lambda each=each: [ref.tell((each, number)) for number in range(2_500)] for each in range(4)))
+        both(*(functools.partial(tell_many, ref, each) for each in range(4)))
         settle(ref)
     assert len(seen) == 10_000
     for each in range(4):

@@ -36,10 +36,12 @@ class StillPool(Pool):
 
 
 def thread_mailbox() -> ThreadMailbox:
+    """Give the inbox of an actor with a thread."""
     return ThreadMailbox(Nobody())
 
 
 def pooled_mailbox() -> PooledMailbox:
+    """Give the inbox of one without."""
     return PooledMailbox(Nobody(), StillPool())
 
 
@@ -47,6 +49,7 @@ BOTH = pytest.mark.parametrize("make", [thread_mailbox, pooled_mailbox])
 
 
 def close(mailbox: Any) -> None:
+    """Close an inbox the way the funnel does."""
     mailbox.closed = True
     mailbox.refuse_rest()
 

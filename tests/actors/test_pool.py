@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from linkkit import PATIENCE_S, Doer, PooledDoer, ending, raising, settle, soon
+from linkkit import PATIENCE_S, Doer, Hold, PooledDoer, ending, raising, settle, soon
 from pykka import ActorDeadError
 
 from limen.actors.links import post, watch
@@ -15,14 +15,14 @@ from limen.actors.runtime.pool import BORROWED_BUDGET, MAX_THREADS, Pool
 
 def test_the_putter_serves_an_idle_actor_itself():
     """A tell to an idle quiet actor is handled by the teller's thread: no thread switch."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     with ending(ref):
         assert ref.ask(lambda _: threading.get_ident()) == threading.get_ident()
 
 
 def test_a_posted_message_is_never_served_by_the_poster():
     """`post` only queues: the pool serves."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with ending(ref):
         post(ref, lambda _: heard.put(threading.current_thread().name))
@@ -31,20 +31,19 @@ def test_a_posted_message_is_never_served_by_the_poster():
 
 def test_a_busy_actor_costs_the_putter_nothing():
     """While another thread serves the actor, a put returns at once; the other thread handles it."""
-    ref = PooledDoer.start()
-    begun, go_on = threading.Event(), threading.Event()
+    ref: Any = PooledDoer.start()
+    hold = Hold()
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with ending(ref):
-        post(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-        assert begun.wait(PATIENCE_S)
+        hold.put_into(ref)
         ref.tell(lambda _: heard.put(threading.get_ident()))
-        go_on.set()
+        hold.let_go()
         assert soon(heard) != threading.get_ident()
 
 
 def test_a_putter_works_for_others_only_within_a_budget():
     """An actor that keeps itself busy is handed to the pool after a while."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     served_by: list[int] = []
     done = threading.Event()
 
@@ -62,7 +61,7 @@ def test_a_putter_works_for_others_only_within_a_budget():
 
 
 def test_a_chain_of_quiet_actors_does_not_recurse():
-    """A message passed along 5,000 quiet actors uses no deeper stack than one hop."""
+    """A message passed along 2,000 quiet actors uses no deeper stack than one hop."""
     done = threading.Event()
 
     def pass_on(self: Doer) -> None:
@@ -71,7 +70,7 @@ def test_a_chain_of_quiet_actors_does_not_recurse():
 
     last = PooledDoer.start()
     refs = [last]
-    for _ in range(5_000):
+    for _ in range(2_000):
         refs.append(PooledDoer.start(next=lambda ref=refs[-1]: ref.tell(pass_on)))
     refs[-1].tell(pass_on)
     assert done.wait(PATIENCE_S)
@@ -81,7 +80,7 @@ def test_a_chain_of_quiet_actors_does_not_recurse():
 
 def test_an_actor_is_served_by_one_thread_at_a_time():
     """Messages from many threads never meet inside a handler."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     inside = threading.Lock()
     met: list[int] = []
 
@@ -91,8 +90,12 @@ def test_an_actor_is_served_by_one_thread_at_a_time():
             return
         inside.release()
 
+    def tell_all() -> None:
+        for _ in range(500):
+            ref.tell(enter)
+
     with ending(ref):
-        threads = [threading.Thread(target=lambda: [ref.tell(enter) for _ in range(500)]) for _ in range(4)]
+        threads = [threading.Thread(target=tell_all) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -201,7 +204,7 @@ def test_a_thread_that_cannot_be_had_loses_no_message(monkeypatch, caplog):
 
 def test_the_thread_knows_what_it_serves_and_forgets_it():
     """While it serves, the thread knows the mailbox; afterwards it is nobody's."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     with ending(ref):
         assert ref.ask(lambda self: here.mailbox is self.actor_inbox) is True
     assert (here.mailbox, here.host, here.draining, list(here.owed)) == (None, None, False, [])
@@ -220,7 +223,7 @@ def test_a_parent_is_the_actor_that_starts_another(doer):
 
 def test_a_borrowed_turn_that_fails_ends_the_actor():
     """Work done on an actor's turn by somebody else is the actor's own: its failure ends the actor, with a notice."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     watch(ref, heard.put)
     asked = ref.ask(lambda self: self.reply_later(), block=False)
@@ -234,19 +237,18 @@ def test_a_borrowed_turn_that_fails_ends_the_actor():
 
 def test_a_turn_that_somebody_has_is_not_lent():
     """Nobody does an actor's work while it does some itself, or while a notice waits for it."""
-    ref = PooledDoer.start()
-    begun, go_on = threading.Event(), threading.Event()
+    ref: Any = PooledDoer.start()
+    hold = Hold()
     with ending(ref):
         assert ref.ask(lambda self: self.actor_inbox.borrow(lambda _: "done", None)) is None
-        post(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-        assert begun.wait(PATIENCE_S)
+        hold.put_into(ref)
         assert ref.actor_inbox.borrow(lambda _: "done", None) is None
-        go_on.set()
+        hold.let_go()
 
 
 def test_what_comes_while_a_turn_is_lent_is_served_after_it():
     """Messages that arrive meanwhile, from other threads or from the work itself, are handled right after."""
-    ref = PooledDoer.start()
+    ref: Any = PooledDoer.start()
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def work(_: Any) -> str:

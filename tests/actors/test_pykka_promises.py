@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from linkkit import PATIENCE_S, Doer
+from linkkit import PATIENCE_S, Doer, Hold, ask
 from pykka import (
     Actor,
     ActorDeadError,
@@ -42,7 +42,7 @@ BASES: dict[str, type[ThreadingActor]] = {"stock": ThreadingActor, "thread": Lin
 
 
 @pytest.fixture(params=BASES)
-def base(request: pytest.FixtureRequest) -> Iterator[type[ThreadingActor]]:
+def base(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Give the base class of the actors; stop at the end whatever it leaves."""
     yield BASES[request.param]
     ActorRegistry.stop_all(timeout=PATIENCE_S)
@@ -67,7 +67,7 @@ def events() -> "queue.SimpleQueue[Any]":
 def actor_class(base: Any, events: "queue.SimpleQueue[Any]") -> Any:
     """Give an actor class that does all that these tests need."""
 
-    class AnActor(base):
+    class AnActor(base):  # type: ignore[misc]
         plain = "plain"
         _private = "private"
         below = traversable(Depth())
@@ -104,10 +104,17 @@ def actor_class(base: Any, events: "queue.SimpleQueue[Any]") -> Any:
 
 
 def soon(events: "queue.SimpleQueue[Any]") -> Any:
+    """Wait for the next event."""
     return events.get(timeout=PATIENCE_S)
 
 
-def fail(_: Any) -> None:
+def derived(base: Any, name: str, **body: Any) -> Any:
+    """Give a subclass of this name with these attributes."""
+    return type(name, (base,), body)
+
+
+def fail(*_: Any) -> None:
+    """Raise, as a hook or as a message."""
     raise ValueError("bad")
 
 
@@ -144,10 +151,10 @@ def test_urns_are_unique(actor_class):
     assert len({ref.actor_urn for ref in refs}) == 50
 
 
-def test_an_init_without_super_is_told(base):
+def test_an_init_without_super_is_told(base: Any):
     """Forgetting `super().__init__()` is an error at the start, not a riddle later."""
 
-    class Forgetful(base):
+    class Forgetful(base):  # type: ignore[misc]
         def __init__(self) -> None:
             pass
 
@@ -176,7 +183,8 @@ def test_actors_have_the_thread_names_of_their_class(base):
     """A thread dump says which actors there are."""
     if base is Quiet:
         pytest.skip("a pooled actor has no thread")
-    seen = type("Named", (base,), {"on_receive": lambda self, message: threading.current_thread().name}).start().ask(1)
+    named = derived(base, "Named", on_receive=lambda *_: threading.current_thread().name)
+    seen = named.start().ask(1)
     assert seen.startswith("Named-")
 
 
@@ -185,8 +193,8 @@ def test_the_class_says_whether_its_thread_is_a_daemon(base, daemon):
     """`use_daemon_thread` is obeyed."""
     if base is Quiet:
         pytest.skip("a pooled actor has no thread")
-    body = {"use_daemon_thread": daemon, "on_receive": lambda self, message: threading.current_thread().daemon}
-    assert type("Named", (base,), body).start().ask(1) is daemon
+    named = derived(base, "Named", use_daemon_thread=daemon, on_receive=lambda *_: threading.current_thread().daemon)
+    assert named.start().ask(1) is daemon
 
 
 # --- tell and ask -----------------------------------------------------------------------------------------------------
@@ -206,7 +214,7 @@ def test_messages_are_handled_in_order(actor_class, events):
 )
 def test_a_message_may_be_anything(base, message):
     """Whatever is sent arrives as it is, tuples and `None` included."""
-    ref = type("Echo", (base,), {"on_receive": lambda self, message: message}).start()
+    ref = derived(base, "Echo", on_receive=lambda *given: given[1]).start()
     assert ref.ask(message) is message
 
 
@@ -227,12 +235,12 @@ def test_ask_without_blocking_gives_a_future(actor_class):
 def test_ask_gives_up_after_its_timeout(actor_class):
     """`Timeout` when there is no reply in time; the actor goes on."""
     ref = actor_class.start()
-    begun, go_on = threading.Event(), threading.Event()
-    in_background(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-    assert begun.wait(PATIENCE_S)
-    with pytest.raises(Timeout, match="0.001 seconds"):
+    hold = Hold()
+    in_background(ref, hold)
+    hold.wait()
+    with pytest.raises(Timeout, match=r"0\.001 seconds"):
         ref.ask("too slow", timeout=0.001)
-    go_on.set()
+    hold.let_go()
     assert ref.ask("in time", timeout=PATIENCE_S) == "got in time"
 
 
@@ -270,8 +278,7 @@ def test_an_error_under_tell_ends_the_actor_by_on_failure(actor_class, events, c
 
 def test_an_error_in_on_failure_is_logged(base, caplog):
     """A hook that fails is logged as well; the actor is gone all the same."""
-    body = {"on_receive": lambda self, _: fail(self), "on_failure": lambda self, *_: fail(self)}
-    ref = type("Hopeless", (base,), body).start()
+    ref = derived(base, "Hopeless", on_receive=fail, on_failure=fail).start()
     ref.tell("go")
     assert ref.actor_stopped.wait(PATIENCE_S)
     ActorRegistry.stop_all()
@@ -288,7 +295,7 @@ def wait_until_logged(caplog: pytest.LogCaptureFixture, text: str, times: int) -
 
 def test_an_actor_that_expects_no_messages_logs_them(base, caplog):
     """The default `on_receive` warns and replies `None`."""
-    ref = type("Silent", (base,), {}).start()
+    ref = derived(base, "Silent").start()
     assert ref.ask("a message") is None
     assert "Unexpected message received by Silent" in caplog.text
 
@@ -336,14 +343,14 @@ def test_stop_without_blocking_gives_a_future(actor_class):
 def test_messages_before_the_stop_are_handled_and_later_ones_refused(actor_class):
     """What was sent before is done; what was asked after gets `ActorDeadError`."""
     ref = actor_class.start()
-    begun, go_on = threading.Event(), threading.Event()
-    in_background(ref, lambda _: (begun.set(), go_on.wait(PATIENCE_S)))
-    assert begun.wait(PATIENCE_S)
+    hold = Hold()
+    in_background(ref, hold)
+    hold.wait()
     before = ref.ask("before", block=False)
     stop = ref.stop(block=False)
     after = ref.ask("after", block=False)
     again = ref.stop(block=False)
-    go_on.set()
+    hold.let_go()
     assert before.get(timeout=PATIENCE_S) == "got before"
     assert stop.get(timeout=PATIENCE_S) is True
     with pytest.raises(ActorDeadError, match="stopped before handling"):
@@ -464,10 +471,10 @@ def test_a_deferred_call_is_a_tell(actor_class, events):
     assert [soon(events), soon(events)] == ["on_start", ("on_failure", ValueError, "bad", True)]
 
 
-def test_an_actor_may_have_a_proxy_to_itself(base, events):
+def test_an_actor_may_have_a_proxy_to_itself(base: Any, events: Any):
     """Work deferred to oneself is done after the current message."""
 
-    class Stepper(base):
+    class Stepper(base):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self._me = self.actor_ref.proxy()
@@ -501,6 +508,7 @@ def test_proxy_messages_can_be_sent_by_hand(actor_class):
 
 
 def futures_of(base: Any, *values: Any) -> list[Any]:
+    """Give futures with these values."""
     futures = [base._create_future() for _ in values]
     for future, value in zip(futures, values, strict=True):
         future.set(value)
@@ -584,7 +592,9 @@ def test_a_future_in_a_message_can_be_answered_by_the_actor(actor_class, base):
 def test_dropping_the_ref_does_not_stop_the_actor(actor_class):
     """An actor lives until it is stopped; the registry keeps its ref."""
     urn = actor_class.start().actor_urn
-    assert ActorRegistry.get_by_urn(urn).ask("a message") == "got a message"
+    found = ActorRegistry.get_by_urn(urn)
+    assert found is not None
+    assert ask(found, "a message") == "got a message"
 
 
 def test_a_stopped_actor_is_not_kept(actor_class):

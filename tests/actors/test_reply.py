@@ -23,12 +23,14 @@ def reply() -> Reply[Any]:
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
+    """Run something on a thread of its own."""
     thread = threading.Thread(target=work)
     thread.start()
     return thread
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on a loop of its own."""
     return asyncio.run(asyncio.wait_for(coroutine, PATIENCE_S))
 
 
@@ -42,7 +44,7 @@ def test_an_answer_is_got_as_often_as_wanted(reply):
 def test_no_answer_in_time_is_a_timeout_and_the_answer_may_still_come(reply):
     """A time-out spoils nothing, and leaves nothing behind."""
     for _ in range(3):
-        with pytest.raises(Timeout, match="0.001 seconds"):
+        with pytest.raises(Timeout, match=r"0\.001 seconds"):
             reply.get(timeout=0.001)
     with pytest.raises(Timeout):
         reply.get(timeout=-1)
@@ -85,7 +87,8 @@ def test_an_answer_is_final(reply, settle):
 
 def test_an_offer_to_an_open_question_is_its_answer():
     """`offer` and `offer_error` say `True` when they were first; stock futures take them too."""
-    for make in (Reply, ThreadingFuture):
+    makes: tuple[Callable[[], Future[Any]], ...] = (Reply, ThreadingFuture)
+    for make in makes:
         one, two = make(), make()
         assert offer(one, "answer") is True
         assert offer_error(two, ValueError("bad")) is True
@@ -113,7 +116,7 @@ def test_errors_are_raised_by_get(reply, give):
 def test_an_error_type_alone_is_raised_as_an_instance(reply):
     """As Pykka does for `exc_info` without a value."""
     reply.set_exception((ValueError, None, None))
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         reply.get()
 
 
@@ -205,17 +208,22 @@ def test_a_callback_may_come_back_into_the_same_future(reply):
 def test_a_hook_is_asked_once_with_the_timeout(reply):
     """The first `get` computes the value; later ones give the same."""
     asked: list[float | None] = []
-    reply.set_get_hook(lambda timeout: asked.append(timeout) or "answer")
+
+    def hook(timeout: float | None) -> str:
+        asked.append(timeout)
+        return "answer"
+
+    reply.set_get_hook(hook)
     assert [reply.get(timeout=1.5), reply.get()] == ["answer", "answer"]
     assert asked == [1.5]
 
 
 def test_a_hook_that_fails_is_asked_again(reply):
     """A time-out inside the hook is not the answer."""
-    answers = iter([Timeout("no"), "answer"])
+    answers: list[Any] = ["answer", Timeout("no")]
 
-    def hook(_: float | None) -> str:
-        answer = next(answers)
+    def hook(_: float | None) -> Any:
+        answer = answers.pop()
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -43,8 +43,12 @@ def test_interrupt_in_an_actor_that_another_one_wakes_is_put_off_too():
     second = PooledDoer.start()
     first = PooledDoer.start()
 
+    def interrupted(_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        seen.append("second")
+
     def wake_second(_: Any) -> None:
-        second.tell(lambda _: (signal.raise_signal(signal.SIGINT), seen.append("second")))
+        second.tell(interrupted)
         seen.append("first")
 
     with ending(first, second):
@@ -111,7 +115,7 @@ def test_work_that_fails_leaves_the_handlers_as_they_were():
     """An error in the work goes to the caller, and the handlers are back."""
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ZeroDivisionError):
-        shielded(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        shielded(lambda: 1 / 0)
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -90,7 +90,8 @@ class Shell:
 def told(orders: Iterable[Order]) -> list[str]:
     """Write orders shortly."""
     return [
-        "finish" if isinstance(order, Finish) else f"{type(order).__name__.lower()} {order.child_id}" for order in orders
+        "finish" if isinstance(order, Finish) else f"{type(order).__name__.lower()} {order.child_id}"
+        for order in orders
     ]
 
 
@@ -226,7 +227,8 @@ def test_the_deadline_kills_and_a_second_one_abandons():
 
 
 @pytest.mark.parametrize(
-    ("timeout_s", "order"), [(5.0, Stop("a", 1, 5.0)), (None, Stop("a", 1, None)), (0, Kill("a", 1)), (0.0, Kill("a", 1))]
+    ("timeout_s", "order"),
+    [(5.0, Stop("a", 1, 5.0)), (None, Stop("a", 1, None)), (0, Kill("a", 1)), (0.0, Kill("a", 1))],
 )
 def test_the_timeout_says_how_to_stop(timeout_s, order):
     """A time, for ever, or at once. Source: OTP, shutdown."""
@@ -587,14 +589,14 @@ class Model(Shell):
                 self.waiting.discard(child_id)
                 self.waited(child_id)
             case "add" if not known and not core.busy and not core.stopping:
-                restart = "permanent transient temporary".split()[IDS.index(child_id) % 3]
+                restart = list(RestartType)[IDS.index(child_id) % 3]
                 limit = RestartIntensity(2, 3.0) if child_id == "e" else None
                 self.add(child_id, restart=restart, intensity=limit, shutdown_timeout_s=0 if child_id == "b" else 5.0)
             case "stop" | "delete" | "restart" if known and not core.busy and not core.stopping:
                 self.obey(getattr(core, what)(child_id))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     steps=STEPS,
     strategy=st.sampled_from(Strategy),
@@ -627,9 +629,7 @@ def test_the_window_passes_exactly_when_more_lie_in_it(instants_s, most):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    backoff=st.builds(
-        Backoff, st.floats(0, 10), st.floats(1, 100), st.floats(0, 100), st.floats(0, 1), st.none()
-    ),
+    backoff=st.builds(Backoff, st.floats(0, 10), st.floats(1, 100), st.floats(0, 100), st.floats(0, 1), st.none()),
     tries=st.integers(0, 10_000),
     chance=st.floats(0, 1, exclude_max=True),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
-from linkkit import PATIENCE_S, Doer, PooledDoer, PooledTrapper, ending, heard_of, raising, settle, soon
+from linkkit import PATIENCE_S, Doer, Hold, PooledDoer, PooledTrapper, ask, ending, heard_of, raising, settle, soon
 from pykka import ActorDeadError, ActorRef, ActorRegistry, ThreadingActor
 
 from limen.actors.links import LinkedActor, kill
@@ -69,10 +69,12 @@ def births() -> Births:
 
 
 def rows(supervisor: ActorRef[Any]) -> dict[str, Any]:
-    return {row.id: row for row in supervisor.ask(WhichChildren(), timeout=PATIENCE_S)}
+    """Give what a supervisor says of its children, by id."""
+    return {row.id: row for row in ask(supervisor, WhichChildren())}
 
 
 def crash(ref: ActorRef[Any]) -> None:
+    """Have an actor end with an error."""
     ref.tell(raising(ValueError("bad")))
 
 
@@ -110,7 +112,6 @@ def test_a_class_is_started_linked_with_its_arguments(kind):
 @KINDS
 def test_a_stock_pykka_actor_can_be_a_child(kind):
     """Any Pykka actor can be supervised."""
-
     started: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     class Stock(ThreadingActor):
@@ -193,9 +194,9 @@ def test_a_child_that_fails_in_on_start_escalates_within_bounds(kind):
 @KINDS
 def test_a_first_child_that_cannot_start_ends_the_supervisor(kind):
     """Those started before are stopped, those after are never started, and the reason says which one."""
-    births, begun, gate = Births(), threading.Event(), threading.Event()
+    births, hold = Births(), Hold()
     specs = [
-        ChildSpec(id="gate", start=lambda: (begun.set(), gate.wait(PATIENCE_S), PooledDoer.start())[2]),
+        ChildSpec(id="gate", start=lambda: hold() and PooledDoer.start()),
         births.spec("a"),
         ChildSpec(id="b", start=raising(ValueError("bad"))),
         births.spec("c"),
@@ -203,9 +204,9 @@ def test_a_first_child_that_cannot_start_ends_the_supervisor(kind):
     started: queue.SimpleQueue[Any] = queue.SimpleQueue()
     thread = threading.Thread(target=lambda: started.put(kind.start(specs)))
     thread.start()
-    assert begun.wait(PATIENCE_S)
+    hold.wait()
     heard = heard_of(ActorRegistry.get_by_class(kind)[0])
-    gate.set()
+    hold.let_go()
     thread.join(PATIENCE_S)
     reason = soon(heard).reason
     assert (reason.kind, reason.error_type) == (ExitKind.ERROR, "ChildStartFailed")
@@ -266,7 +267,8 @@ def test_requests_wait_while_a_group_is_restarted(births):
 
 
 def settle_state(supervisor: ActorRef[Any]) -> None:
-    supervisor.ask(CountChildren(), timeout=PATIENCE_S)
+    """Wait until a supervisor has handled all that it has been sent up to now."""
+    ask(supervisor, CountChildren())
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -361,7 +363,7 @@ def test_an_unknown_message_is_logged(caplog):
     supervisor = QuietSupervisor.start()
     with ending(supervisor):
         supervisor.tell("what?")
-        assert supervisor.ask(CountChildren()).specs == 0
+        assert ask(supervisor, CountChildren()).specs == 0
     assert "Unexpected message" in caplog.text
 
 
@@ -396,8 +398,9 @@ class Stuck(Doer):
 
 
 def stuck_child(supervisor: ActorRef[Any]) -> tuple[ActorRef[Any], threading.Event]:
+    """Get the child stuck; give it, and the event that lets it go."""
     ref = rows(supervisor)["stuck"].ref
-    begun, go_on = ref.ask(lambda self: (self.begun, self.go_on))
+    begun, go_on = ask(ref, lambda self: (self.begun, self.go_on))
     ref.tell(Stuck.get_stuck)
     assert begun.wait(PATIENCE_S)
     return ref, go_on
@@ -406,7 +409,12 @@ def stuck_child(supervisor: ActorRef[Any]) -> tuple[ActorRef[Any], threading.Eve
 def test_a_child_that_ignores_its_deadline_is_killed(births, monkeypatch):
     """After its time the child is killed: the rest of its backlog, and its stop, are not waited for."""
     killed = threading.Event()
-    monkeypatch.setattr("limen.actors.supervisor.kill", lambda ref, why: (kill(ref, why), killed.set()))
+
+    def kill_and_say(ref: ActorRef[Any], why: str) -> None:
+        kill(ref, why)
+        killed.set()
+
+    monkeypatch.setattr("limen.actors.supervisor.kill", kill_and_say)
     spec = ChildSpec(id="stuck", start=Stuck, shutdown_timeout_s=0.01)
     supervisor = SupervisorActor.start([births.spec("a"), spec])
     births.next(1)
@@ -460,7 +468,7 @@ def test_patience_without_end_waits_for_the_child():
     heard = heard_of(child)
     stop = supervisor.stop(block=False)
     assert rows(supervisor)["stuck"].state is ChildState.STOPPING
-    assert supervisor.ask(CountChildren(), timeout=PATIENCE_S).active == 1
+    assert ask(supervisor, CountChildren()).active == 1
     go_on.set()
     assert stop.get(timeout=PATIENCE_S) is True
     assert soon(heard).reason.kind is ExitKind.NORMAL
@@ -558,9 +566,8 @@ def test_a_supervisor_ends_with_its_parent():
     births = Births()
     for end in (kill, lambda ref: ref.stop(block=False)):
         parent = PooledTrapper.start()
-        supervisor = parent.ask(
-            lambda self: self.spawn_link(SupervisorActor, [births.spec("a"), births.spec("b")]), timeout=PATIENCE_S
-        )
+        specs = [births.spec("a"), births.spec("b")]
+        supervisor = ask(parent, lambda self, specs=specs: self.spawn_link(SupervisorActor, specs))
         births.next(2)
         heard = heard_of(supervisor)
         end(parent)
@@ -576,7 +583,7 @@ def test_a_stranger_that_links_itself_is_nothing_to_the_supervisor():
         stranger.ask(lambda self: self.link(supervisor))
         kill(stranger)
         settle_state(supervisor)
-        assert supervisor.ask(CountChildren()).active == 1
+        assert ask(supervisor, CountChildren()).active == 1
 
 
 # --- backoff ----------------------------------------------------------------------------------------------------------
@@ -641,7 +648,7 @@ def test_the_cost_of_a_child_does_not_grow_with_their_number():
             begun_s = time.process_time()
             for number in range(100):
                 spec = ChildSpec(id=f"{tag}-{turn}-{number}", start=Temporary, restart=RestartType.TEMPORARY)
-                kill(supervisor.ask(StartChild(spec)))
+                kill(ask(supervisor, StartChild(spec)))
             best_s = min(best_s, time.process_time() - begun_s)
         return best_s
 
@@ -654,6 +661,7 @@ def test_the_cost_of_a_child_does_not_grow_with_their_number():
     assert many_s < 5 * few_s
 
 
+@pytest.mark.slow
 def test_a_supervisor_holds_up_no_process(run_python):
     """A script that forgets its supervisor still exits: the thread is a daemon."""
     done = run_python(

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from linkkit import PATIENCE_S, Doer, PooledDoer, ending, heard_of, settle, soon
+from linkkit import PATIENCE_S, Doer, Hold, PooledDoer, ask, ending, heard_of, settle, soon
 from pykka import ThreadingActor
 
 from limen.actors import tree as tree_of_actors
@@ -29,19 +29,6 @@ def _find(urn: str, rows: tuple[ActorRow, ...]) -> ActorRow | None:
     return None
 
 
-class Busy:
-    """Keeps an actor in a handler until it is let go."""
-
-    def __init__(self, ref: Any) -> None:
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        post(ref, self)
-        assert self.begun.wait(PATIENCE_S)
-
-    def __call__(self, _: Any) -> None:
-        self.begun.set()
-        self.go_on.wait(PATIENCE_S)
-
-
 def test_an_empty_process_has_an_empty_tree():
     """No actors, no rows, no text."""
     assert tree() == ()
@@ -59,7 +46,7 @@ def test_children_stand_below_their_supervisor_with_their_restarts(supervisor_cl
         ]
     )
     with ending(supervisor):
-        first = supervisor.ask(WhichChildren())[0].ref
+        first = ask(supervisor, WhichChildren())[0].ref
         gone = heard_of(first)
         kill(first)
         soon(gone)
@@ -77,20 +64,22 @@ def test_children_stand_below_their_supervisor_with_their_restarts(supervisor_cl
 def test_a_tree_is_given_while_every_actor_is_busy():
     """State, message and queue of actors whose handlers do not return are shown at once."""
     refs = [each.start() for each in (Doer, PooledDoer, Doer, PooledDoer)]
-    busy = [Busy(ref) for ref in refs]
+    busy = [Hold() for _ in refs]
     with ending(*refs):
+        for ref, hold in zip(refs, busy, strict=True):
+            hold.put_into(ref)
         for ref in refs:
             for number in range(3):
                 post(ref, number)
         rows = [row_of(ref) for ref in refs]
-        assert [(row.state, row.handling, row.queue_length) for row in rows] == [(ActorState.HANDLING, "Busy", 3)] * 4
+        assert [(row.state, row.handling, row.queue_length) for row in rows] == [(ActorState.HANDLING, "Hold", 3)] * 4
         later = [row_of(ref) for ref in refs]
         for row, earlier in zip(later, rows, strict=True):
             assert row.handling_s is not None
             assert earlier.handling_s is not None
             assert row.handling_s >= earlier.handling_s >= 0
         for each in busy:
-            each.go_on.set()
+            each.let_go()
         for ref in refs:
             settle(ref)
 
@@ -107,24 +96,25 @@ def test_an_idle_actor_is_idle():
 
 def test_an_actor_in_on_start_is_starting():
     """Before its first message it is not idle."""
-    begun, go_on = threading.Event(), threading.Event()
-    ref = Doer._launch(lambda _: None, (), {"on_start": lambda: (begun.set(), go_on.wait(PATIENCE_S))})
+    hold = Hold()
+    ref = Doer.start(on_start=hold)
     with ending(ref):
-        assert begun.wait(PATIENCE_S)
+        hold.wait()
         assert row_of(ref).state is ActorState.STARTING
-        go_on.set()
+        hold.let_go()
 
 
 def test_a_supervisor_that_waits_for_its_children_is_stopping():
     """A shutdown that takes its time can be watched."""
     supervisor = SupervisorActor.start([ChildSpec(id="slow", start=Doer)])
-    (child,) = supervisor.ask(WhichChildren())
-    busy = Busy(child.ref)
+    (child,) = ask(supervisor, WhichChildren())
+    hold = Hold()
+    hold.put_into(child.ref)
     stop = supervisor.stop(block=False)
     settle(supervisor)
     assert row_of(supervisor).state is ActorState.STOPPING
     assert row_of(child.ref).state is ActorState.HANDLING
-    busy.go_on.set()
+    hold.let_go()
     assert stop.get(timeout=PATIENCE_S)
 
 
@@ -144,7 +134,7 @@ def test_stock_actors_are_roots():
 def test_an_actor_started_by_another_stands_below_it_while_that_lives():
     """Without a supervisor the starter is the parent; a child that outlives it is a root."""
     parent = PooledDoer.start()
-    child = parent.ask(lambda _: PooledDoer.start())
+    child = ask(parent, lambda _: PooledDoer.start())
     with ending(child):
         assert [row.urn for row in row_of(parent).children] == [child.actor_urn]
         parent.stop()
@@ -153,19 +143,18 @@ def test_an_actor_started_by_another_stands_below_it_while_that_lives():
 
 def test_calls_by_proxy_are_named_by_what_they_call():
     """`heard.put` says more than `ProxyCall`."""
-    begun, go_on = threading.Event(), threading.Event()
+    hold = Hold()
 
     class Called(Doer):
         def work(self) -> None:
-            begun.set()
-            go_on.wait(PATIENCE_S)
+            hold()
 
     ref = Called.start()
     with ending(ref):
         done = ref.proxy().work()
-        assert begun.wait(PATIENCE_S)
+        hold.wait()
         assert row_of(ref).handling == "work"
-        go_on.set()
+        hold.let_go()
         done.get(timeout=PATIENCE_S)
 
 
@@ -206,7 +195,7 @@ def test_the_tree_may_be_read_while_it_changes():
         supervisor = QuietSupervisor.start()
         for number in range(300):
             spec = ChildSpec(id=str(number), start=PooledDoer, restart="temporary")
-            supervisor.ask(StartChild(spec)).stop()
+            ask(supervisor, StartChild(spec)).stop()
         supervisor.stop()
         done.set()
 
