@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..messages.channel import ChannelConfig
 from ..messages.events import Event
 from ._channel_state import ChannelState
+from ._decisions import Decision
 from ._fanout import Fanout
 from .conversation import Conversation
 from .router_loader import RoutingSlot
@@ -29,6 +30,8 @@ class Book:
         """Wakes an idle slot that will empty the tray; `None` when none is known to be idle."""
         self.notices: deque[object] = deque()
         """What was said by `notice` and not handled so far. An actor that crashes leaves them to the next."""
+        self.unfinished: deque[Decision] = deque()
+        """What was decided and not carried out. An actor that crashes leaves this too."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 

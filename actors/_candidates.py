@@ -75,6 +75,9 @@ class Candidates:
         """Let an entry be offered from now on."""
         self._orders += 1
         entry.order = self._orders
+        self._file(entry)
+
+    def _file(self, entry: WorkerEntry) -> None:
         types = tuple(dict.fromkeys(entry.capacity.activity_types))
         group = self._groups.setdefault(types, Group(types))
         group.members[entry] = None
@@ -128,10 +131,11 @@ class Candidates:
 
     def rebuild(self) -> None:
         """Make the index again from the entries, after a crash in the middle of a change."""
-        entries = list(self.entries.values())
+        entries = sorted(self.entries.values(), key=lambda entry: entry.order)
         self.entries, self._groups = {}, {}
+        self._membership_changed()
         for entry in entries:
-            self.add(entry)
+            self._file(entry)
 
     def _serving(self, activity_type: str) -> tuple[Group, ...]:
         groups = self._groups_for.get(activity_type)

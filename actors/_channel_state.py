@@ -1,63 +1,35 @@
 """The book of one channel: its workers, who waits, who is being served. The core of `ChannelActor`.
 
 It decides and counts; it knows no thread, clock, ref or Pykka. Every method gives back what is to be done, in order.
-It is changed in place, so that a decision costs the same with ten workers or ten thousand, and `recover` makes it
+It is changed in place, so that a decision costs the same with ten workers or ten thousand, and `rebuild` makes it
 whole again from its plain facts after a crash in the middle of a change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..messages.activities import Completed, Failed
-from ..messages.dispatch_errors import (
-    ActivityFailed,
-    ActivityTimedOut,
-    DispatchFailed,
-    NoWorkersAvailable,
-    PoisonActivity,
-    QueueFull,
-    UnknownWorkerSelected,
-)
-from ..messages.errors import ActivityCancelled, WorkerCrashed
+from ..messages.errors import ActivityCancelled
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, OperationKind
-from ..messages.routing import RoutingMessage
-from ._candidates import Candidates
 from ._decisions import Ask, CallOff, Close, Decision, Note, Pause
+from ._placement import Placement
 from ._waiting import WaitingRoom
-from .attempt import Attempt
-from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation, Phase
+from .attempt import HEARD, Attempt
+from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, Conversation
 from .entry import WorkerEntry
-from .routers import LeastLoaded, Router
+from .routers import Router
 
 MAX_UNCHARGED = 100
-"""How often a request may be lost before it began to run, before it fails."""
-MAX_REROUTES = 100
-"""How often a routing function may name a worker that is gone or full before its request fails."""
+"""How often a request may lose its worker without being to blame, before it fails."""
 
 
-class ChannelState:
-    """Decides which worker gets which request."""
+class ChannelState(Placement):
+    """Decides what becomes of each request, and which worker gets it."""
 
     def __init__(self, name: str, *, queue_limit: int = 100_000) -> None:
-        self.name = name
-        self.queue_limit = queue_limit
-        """Requests that may wait for a slot; more are refused."""
-        self.router: Router | None = LeastLoaded()
-        """The built-in router; `None` while a routing function is deployed."""
-        self.candidates = Candidates()
-        self.waiting = WaitingRoom()
-        self.saturated: set[str] = set()
-        """Activity types that are served here by workers none of which has a free slot now."""
-        self.apart: dict[Conversation, None] = {}
-        """Requests that are neither with a worker nor in line: between two tries, or being routed."""
-        self.vacancies: dict[str, tuple[str, ...]] = {}
-        """Workers whose next incarnation is on its way, and what they serve."""
-        self.routing: Conversation | None = None
-        """The one that the routing function is being asked about."""
-        self.reroutes = 0
+        super().__init__(name, queue_limit)
         self.late_results = 0
         """Results of attempts that had been decided without them."""
         self._arrivals = 0
@@ -77,10 +49,13 @@ class ChannelState:
         return self._place(conversation)
 
     def _open(self, conversation: Conversation) -> list[Decision]:
+        if conversation.id in self.named:
+            return self._refuse(conversation)
+        self.named[conversation.id] = conversation
         if conversation.recorder is None:
             return self._place(conversation)
-        opened = self._note(conversation, OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
-        return [opened, *self._place(conversation)]
+        opened = conversation.operation(OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
+        return [Note(conversation, opened), *self._place(conversation)]
 
     def resume(self, conversation: Conversation) -> list[Decision]:
         """Try a request again after its pause."""
@@ -92,44 +67,48 @@ class ChannelState:
             return []
         outcome = error or ActivityCancelled(conversation.activity_type)
         if conversation.phase is not RUNNING:
-            return [self._close(conversation, outcome)]
+            held_by = conversation.waits_for
+            closed = self._close(conversation, outcome)
+            return [closed] if held_by is None else [closed, *self._fill(held_by)]
         attempt = conversation.attempts[-1]
         if not attempt.claim():
             return []
-        return [CallOff(attempt), self._close(conversation, outcome)]
+        return [CallOff(attempt, outcome), self._close(conversation, outcome), *self._not_alone(attempt.entry)]
 
-    def timed_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> list[Decision]:
-        """Act on a limit that ran out: close the request, or fail its attempt and perhaps try again."""
-        running = conversation.phase is RUNNING
-        if conversation.phase is CLOSED or (limit == "schedule_to_start" and running):
+    def timed_out(
+        self, conversation: Conversation, limit: str, limit_s: float, now_s: float, attempt: Attempt | None = None
+    ) -> list[Decision]:
+        """Act on a limit that ran out: close the request, or fail its attempt (this one) and perhaps try again."""
+        if conversation.phase is CLOSED:
             return []
-        error = self._time_out(conversation, limit, limit_s, now_s)
+        if limit == "schedule_to_start":
+            conversation.patience_over = True
+            if conversation.attempts:  # it was met; what is over is the wait for a worker that may never come
+                return self._unless_served(conversation)
+        error = self._verdicts.timed_out(conversation, limit, limit_s, now_s)
         if limit != "start_to_close":
             return self.cancel(conversation, error)
-        attempt = conversation.attempts[-1]
-        if not running or not attempt.claim():
+        current = conversation.attempts[-1] if conversation.phase is RUNNING else None
+        if current is None or (attempt is not None and attempt is not current) or not current.claim():
             return []
-        noted = self._note(
-            conversation,
-            OperationKind.MESSAGE_RECEIVED,
-            worker_id=attempt.worker_id,
-            state=ActivityState.TIMED_OUT,
-            message=str(error),
-            retryable=True,
-        )
-        return [CallOff(attempt), noted, *self._retry_or_close(conversation, error)]
+        return [
+            CallOff(current, error),
+            *self._verdicts.overdue(current, error),
+            *self._retry_or_close(conversation, error),
+            *self._not_alone(current.entry),
+        ]
 
     # --- what workers say ---------------------------------------------------------------------------------------
 
     def finished(self, attempt: Attempt, result: Completed | Failed, *, answered: bool) -> list[Decision]:
         """Free the slot, and act on the result unless the caller has it already (`answered`)."""
-        freed = self._free(attempt)
-        if not freed:
+        if not self._free(attempt):
+            if not answered and attempt.outcome is not HEARD:
+                self.late_results += 1
             return []
-        conversation = attempt.conversation
         decisions: list[Decision] = []
         if answered:
-            self._forget(conversation)
+            self._forget(attempt.conversation)
         elif not attempt.claim():
             self.late_results += 1
         else:
@@ -144,16 +123,16 @@ class ChannelState:
         entry = attempt.entry
         held = entry.attempts
         capacity = entry.capacity
-        if attempt not in held or self.router is None or not entry.active or entry.exited is not None:
+        if attempt not in held or not self.swaps or not entry.active or not entry.settled:
             return None
         waiting = self.waiting
         following = waiting.next_for(capacity.activity_types) if waiting.count else None
         if following is None:
-            attempt.conversation.phase = CLOSED
+            self._end_of(attempt.conversation)
             return self._free(attempt)
         if not following.is_plain or entry.manual + len(held) > capacity.max_concurrent:
             return None
-        attempt.conversation.phase = CLOSED
+        self._end_of(attempt.conversation)
         waiting.take(following, RUNNING)
         successor = Attempt(following, entry, len(following.attempts) + 1)
         following.attempts += (successor,)
@@ -161,28 +140,33 @@ class ChannelState:
         held.add(successor)
         return successor
 
+    def _end_of(self, conversation: Conversation) -> None:
+        conversation.phase = CLOSED
+        if self.named:
+            self.named.pop(conversation.id, None)
+
     def crashed(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
         """What ran this attempt died, its worker lives: free the slot and re-dispatch the request."""
         if not self._free(attempt):
             return []
-        return self._lost(attempt, reason) + self._fill(attempt.entry)
+        charge = attempt.started_s is not None
+        return self._lost(attempt, reason, died=True, charge=charge) + self._again(attempt)
 
     def returned(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
         """The attempt never ran: hand the request on and charge nobody."""
         if not self._free(attempt):
             return []
-        if not attempt.claim():
-            return self._fill(attempt.entry)
-        conversation = attempt.conversation
-        noted = self._exit_note(attempt, reason)
-        return [noted, *self._place(conversation), *self._fill(attempt.entry)]
+        return self._lost(attempt, reason) + self._again(attempt)
 
     # --- the pool -----------------------------------------------------------------------------------------------
 
     def join(self, entry: WorkerEntry) -> list[Decision]:
         """Let a worker be offered, unless it is dead or leaving already; give it what waits for it."""
-        self.vacancies.pop(entry.worker_id, None)
-        if not entry.active or entry.exited is not None:
+        self._drop_vacancy(entry)
+        if entry.origin.retired or not entry.active or entry.exited is not None:
+            entry.active = False
+            if entry.comes_back:
+                self.vacancies[entry.worker_id] = entry
             return self._hopeless()
         self.saturated.clear()
         self.candidates.add(entry)
@@ -193,19 +177,42 @@ class ChannelState:
         entry.active = False
         self.saturated.clear()
         self.candidates.remove(entry)
+        self._drop_vacancy(entry)
         if vacancy:
-            self.vacancies[entry.worker_id] = entry.capacity.activity_types
-        held = sorted(entry.attempts, key=lambda attempt: attempt.conversation.arrival)
+            self.vacancies[entry.worker_id] = entry
+        guilty, suspects = _blamed(entry, reason)
+        attempts = sorted(entry.attempts, key=lambda attempt: attempt.conversation.rank())
         entry.attempts.clear()
         decisions: list[Decision] = []
-        for attempt in held:
-            decisions += self._lost(attempt, reason)
+        homeless = self._take_held(entry)
+        for attempt in attempts:
+            conversation = attempt.conversation
+            if attempt in suspects:
+                conversation.suspect, conversation.is_plain = True, False
+            decisions += self._lost(attempt, reason, died=True, charge=attempt in guilty)
+            if conversation.phase is NEW:
+                conversation.excluded += ((attempt.worker_id, attempt.incarnation),)
+                homeless.append(conversation)
+        for conversation in sorted(homeless, key=Conversation.rank):
+            decisions += self._place(conversation)
         return decisions + self._hopeless()
 
-    def give_up_vacancy(self, worker_id: str) -> list[Decision]:
+    def present(self, entry: WorkerEntry) -> WorkerEntry:
+        """Give the incarnation of this worker that is listed now; the one that is asked for if there is none."""
+        listed = self.candidates.entries.get(entry.worker_id)
+        return listed if listed is not None and listed.origin is entry.origin else entry
+
+    def give_up(self, entry: WorkerEntry) -> list[Decision]:
         """No further incarnation of this worker will come."""
-        self.vacancies.pop(worker_id, None)
+        self._drop_vacancy(entry)
         return self._hopeless()
+
+    def drain(self, entry: WorkerEntry) -> list[Decision]:
+        """Give a worker nothing new; what waited for it in particular goes elsewhere."""
+        entry.draining = True
+        homeless = self._take_held(entry)
+        self._reserve(entry)
+        return [decision for conversation in homeless for decision in self._place(conversation)]
 
     def set_manual(self, entry: WorkerEntry, slots: int) -> list[Decision]:
         """Take note of slots that the worker's owner uses himself."""
@@ -216,195 +223,104 @@ class ChannelState:
 
     def serving(self, activity_type: str | None) -> list[WorkerEntry]:
         """List live workers in registration order: those that serve a type, or all."""
-        if activity_type is None:
-            return list(self.candidates)
-        return list(self.candidates.members(activity_type))
+        entries = self.candidates if activity_type is None else self.candidates.members(activity_type)
+        return [entry for entry in entries if entry.active]
 
     # --- routing functions --------------------------------------------------------------------------------------
 
     def deploy(self, router: Router | None) -> list[Decision]:
         """Let another router decide from the next request on; `None` for a routing function."""
         self.saturated.clear()
-        self.router = router
+        self.use(router)
+        for entry in self.candidates:
+            for conversation in self._take_held(entry):
+                del self.apart[conversation]
+                self.waiting.add(conversation)
         return self._fill_all()
 
-    def routed(self, conversation: Conversation, choice: str | None, offered: tuple[str, ...]) -> list[Decision]:
-        """Act on what the routing function answered."""
+    def routed(self, ask: Ask, choice: str | None) -> list[Decision]:
+        """Act on what the routing function answered. A choice without a free slot is waited for."""
+        if self.routing is not ask:
+            return []
         self.routing = None
+        conversation = ask.conversation
         if conversation.phase is not ROUTING:
             return self._fill_all()
         if choice is None:
-            return [self._close(conversation, self._nobody(conversation, "the router chose nobody")), *self._fill_all()]
-        if choice not in offered:
-            error = UnknownWorkerSelected(self.name, conversation.workflow_id, choice, offered)
+            return [self._close_for_lack(conversation, "the router chose nobody"), *self._fill_all()]
+        if choice not in ask.offered:
+            error = self._verdicts.unknown(conversation, choice, ask.offered)
             return [self._close(conversation, error), *self._fill_all()]
         entry = self.candidates.entries.get(choice)
-        if entry is not None and entry.has_room:
-            return [*self._hand_over(conversation, entry), *self._fill_all()]
-        return self._reroute(conversation)
+        if entry is None or entry.draining or not entry.capacity.serves(conversation.activity_type):
+            self._set_apart(conversation, NEW)  # it has left since: ask afresh
+            return [*self._place(conversation), *self._fill_all()]
+        if entry.capacity.max_concurrent == 0:
+            why = f"the router chose {choice}, which has no slots at all"
+            return [self._close_for_lack(conversation, why), *self._fill_all()]
+        return [*self._give(conversation, entry), *self._fill_all()]
 
-    def routing_failed(self, conversation: Conversation, error: BaseException) -> list[Decision]:
+    def routing_failed(self, ask: Ask, error: BaseException) -> list[Decision]:
         """The routing function gave no answer."""
+        if self.routing is not ask:
+            return []
         self.routing = None
-        if conversation.phase is not ROUTING:
+        if ask.conversation.phase is not ROUTING:
             return self._fill_all()
-        return [self._close(conversation, error), *self._fill_all()]
+        return [self._close(ask.conversation, error), *self._fill_all()]
 
     # --- the end ------------------------------------------------------------------------------------------------
 
     def close(self, error: BaseException) -> list[Decision]:
-        """Close every open conversation with this error."""
+        """Close every open conversation with this error; nothing is handed over meanwhile."""
         decisions: list[Decision] = []
         for conversation in self.open():
-            decisions += self.cancel(conversation, error)
+            if conversation.phase is CLOSED:
+                continue
+            if conversation.phase is not RUNNING:
+                decisions.append(self._close(conversation, error))
+            elif conversation.attempts[-1].claim():
+                decisions += [CallOff(conversation.attempts[-1], error), self._close(conversation, error)]
+        for entry in self.candidates:
+            entry.alone = False
+            self._reserve(entry)
         return decisions
 
     def open(self) -> list[Conversation]:
         """List every conversation without an outcome, as far as the book knows."""
-        running = [attempt.conversation for entry in self.candidates for attempt in entry.attempts]
-        return [*running, *self.waiting.all(), *self.apart]
+        entries = list(self.candidates)
+        running = [each.conversation for entry in entries for each in entry.attempts]
+        held = [each for entry in entries for each in entry.held]
+        return list(dict.fromkeys([*running, *held, *self.waiting.all(), *self.apart]))
 
-    def recover(self) -> list[Decision]:
+    def rebuild(self) -> None:
         """Make all that is derived again from the facts, after the actor that kept this book has crashed."""
+        homeless = [each for each in self.open() if each.phase not in {RUNNING, PAUSED, CLOSED}]
         self.saturated.clear()
         self.candidates.rebuild()
         self.routing = None
-        waiting = [*self.waiting.all(), *(each for each in self.apart if each.phase is ROUTING)]
         self.apart = {each: None for each in self.apart if each.phase is PAUSED}
-        self.waiting = WaitingRoom()
-        for conversation in waiting:
+        self.waiting, self.held = WaitingRoom(), 0
+        for entry in self.candidates:
+            entry.held.clear()
+            entry.alone = any(each.conversation.suspect and not each.claimed for each in entry.attempts)
+            self._reserve(entry)
+        for conversation in sorted(homeless, key=Conversation.rank):
+            conversation.waits_for = None
             self.waiting.add(conversation)
-        return self._fill_all()
 
-    # --- how it decides -----------------------------------------------------------------------------------------
+    def recover(self) -> list[Decision]:
+        """Rebuild, and go on."""
+        self.rebuild()
+        return self._hopeless() + self._fill_all()
 
-    def _place(self, conversation: Conversation) -> list[Decision]:
-        """Find a slot for a request that has none."""
-        if self.apart:
-            self.apart.pop(conversation, None)
-        activity_type = conversation.activity_type
-        if self.router is not None:
-            entry = self.router.pick(self.candidates, activity_type, conversation.key)
-            if entry is not None:
-                return self._hand_over(conversation, entry)
-        elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:
-            return self._ask_router(conversation)
-        if not self._may_be_served(conversation):
-            return [self._close(conversation, self._nobody(conversation))]
-        if self.waiting.count >= self.queue_limit:
-            full = QueueFull(self.name, conversation.workflow_id, activity_type, self.waiting.count)
-            return [self._close(conversation, full)]
-        self.waiting.add(conversation)
-        if self.router is not None and conversation.activity_type not in self.saturated:
-            self._note_saturation(conversation.activity_type)
-        return []
-
-    def _note_saturation(self, activity_type: str) -> None:
-        """Remember that requests of this type can do nothing but wait until a slot becomes free."""
-        if self.candidates.serves(activity_type):
-            self.saturated.add(activity_type)
-
-    def _may_be_served(self, conversation: Conversation) -> bool:
-        """Whether waiting makes sense: somebody serves it, will serve it, or the caller gave it time."""
-        activity_type = conversation.activity_type
-        return (
-            self.candidates.serves(activity_type)
-            or any(not types or activity_type in types for types in self.vacancies.values())
-            or conversation.request.schedule_to_start_timeout is not None
-        )
-
-    def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
-        attempt = Attempt(conversation, entry, len(conversation.attempts) + 1)
-        conversation.attempts += (attempt,)
-        conversation.phase = RUNNING
-        if self.apart:
-            self.apart.pop(conversation, None)
-        entry.attempts.add(attempt)
-        self.candidates.changed(entry)
-        return [attempt]
-
-    def _free(self, attempt: Attempt) -> bool:
-        """Give back the slot; `False` if it was given back before, with its worker."""
-        entry = attempt.entry
-        if attempt not in entry.attempts:
-            return False
-        entry.attempts.remove(attempt)
-        self.saturated.clear()
-        self.candidates.changed(entry)
-        return True
-
-    def _fill(self, entry: WorkerEntry) -> list[Decision]:
-        """Give a worker with room what waits for it."""
-        decisions: list[Decision] = []
-        while self.waiting.count and entry.has_room and self._is_offered(entry):
-            conversation = self.waiting.next_for(entry.capacity.activity_types)
-            if conversation is None:
-                break
-            if self.router is None:
-                return decisions + self._fill_by_function(conversation)
-            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
-            if chosen is None:
-                break
-            self.waiting.leave(conversation, NEW)
-            decisions += self._hand_over(conversation, chosen)
-        return decisions
-
-    def _fill_all(self) -> list[Decision]:
-        return [decision for entry in list(self.candidates) if self.waiting.count for decision in self._fill(entry)]
-
-    def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
-        if self.routing is not None:
-            return []
-        self.waiting.leave(conversation, NEW)
-        return self._ask_router(conversation)
-
-    def _is_offered(self, entry: WorkerEntry) -> bool:
-        return self.candidates.entries.get(entry.worker_id) is entry
-
-    def _ask_router(self, conversation: Conversation) -> list[Decision]:
-        request = conversation.request
-        fields: dict[str, Any] = {
-            "activity_type": request.activity_type,
-            "task_queue": request.task_queue or "",
-            "input_content_type": request.input.content_type,
-        }
-        if conversation.key is not None:
-            fields["key"] = conversation.key
-        self._set_apart(conversation, ROUTING)
-        self.routing = conversation
-        views = tuple(entry.view() for entry in self.candidates.members(request.activity_type))
-        return [Ask(conversation, RoutingMessage(fields), views)]
-
-    def _reroute(self, conversation: Conversation) -> list[Decision]:
-        """The choice was on offer but is gone or full by now: wait for a slot, and ask again then."""
-        self.reroutes += 1
-        conversation.reroutes += 1
-        self.apart.pop(conversation, None)
-        if conversation.reroutes > MAX_REROUTES:
-            error = self._nobody(conversation, "the router kept choosing workers without a free slot")
-            return [self._close(conversation, error), *self._fill_all()]
-        if not self._may_be_served(conversation):
-            return [self._close(conversation, self._nobody(conversation)), *self._fill_all()]
-        self.waiting.add(conversation)
-        return []
+    # --- how attempts end ---------------------------------------------------------------------------------------
 
     def _concluded(self, attempt: Attempt, result: Completed | Failed) -> list[Decision]:
         """A worker answered and the answer counts."""
         conversation = attempt.conversation
-        failed = isinstance(result, Failed)
-        decisions: list[Decision] = []
-        if conversation.recorder is not None:
-            decisions.append(
-                self._note(
-                    conversation,
-                    OperationKind.MESSAGE_RECEIVED,
-                    worker_id=attempt.worker_id,
-                    state=ActivityState.FAILED if failed else ActivityState.COMPLETED,
-                    result=result,
-                    message=str(result.error) if isinstance(result, Failed) else None,
-                    retryable=result.retryable if isinstance(result, Failed) else None,
-                )
-            )
+        conversation.suspect = False
+        decisions: list[Decision] = [*self._verdicts.received(attempt, result)]
         if isinstance(result, Failed):
             return decisions + self._retry_or_close(conversation, result.error)
         return [*decisions, self._close(conversation, result)]
@@ -414,103 +330,57 @@ class ChannelState:
         conversation.errors += (error,)
         policy = conversation.retry
         pause_s = policy.pause_s(len(conversation.errors), error, conversation.chance()) if policy else None
-        if pause_s is not None:
-            self._set_apart(conversation, PAUSED)
-            noted = self._note(conversation, OperationKind.ACTIVITY_RETRIED, message=str(error), retryable=True)
-            return [noted, Pause(conversation, pause_s)]
-        if isinstance(error, ActivityTimedOut):
-            return [self._close(conversation, error)]
-        attempt = conversation.attempts[-1]
-        failed = ActivityFailed(
-            self.name,
-            conversation.workflow_id,
-            conversation.activity_type,
-            attempt.worker_id,
-            type(error).__name__,
-            str(error),
-            len(conversation.errors),
-        )
-        failed.__cause__ = error
-        return [self._close(conversation, failed)]
+        if pause_s is None:
+            return [self._close(conversation, self._verdicts.failed(conversation, error))]
+        self._set_apart(conversation, PAUSED)
+        return [*self._verdicts.retried(conversation, error), Pause(conversation, pause_s)]
 
-    def _lost(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
-        """An attempt went down with its worker or its process: the request goes to another."""
-        conversation = attempt.conversation
+    def _lost(
+        self, attempt: Attempt, reason: ExitReason, *, died: bool = False, charge: bool = False
+    ) -> list[Decision]:
+        """An attempt came to nothing. Where the request goes on, it is left in phase `NEW`, in search of a slot."""
+        conversation: Conversation = attempt.conversation
+        outcome = attempt.outcome
         if not attempt.claim():
             if conversation.phase is RUNNING and conversation.attempts[-1] is attempt:
                 self._forget(conversation)  # its result reached the caller before the end
             return []
-        crash = WorkerCrashed(self.name, conversation.workflow_id, attempt.worker_id, str(reason))
-        crash.__cause__ = reason.error
-        if attempt.started_s is not None:
-            conversation.crashes += 1
-        conversation.last_crash = crash
-        conversation.excluded += ((attempt.worker_id, attempt.incarnation),)
-        noted = self._exit_note(attempt, reason)
-        if conversation.crashes >= conversation.max_crashes or len(conversation.attempts) >= MAX_UNCHARGED:
-            poison = PoisonActivity(
-                self.name,
-                conversation.workflow_id,
-                conversation.activity_type,
-                conversation.crashes,
-                attempt.worker_id,
-            )
-            poison.__cause__ = crash
-            return [noted, self._close(conversation, poison)]
-        return [noted, *self._place(conversation)]
+        if outcome is not None:  # its result is on the way here
+            attempt.outcome = HEARD
+            return self._concluded(attempt, outcome[0])
+        if died and not reason.is_normal:
+            conversation.last_crash = self._verdicts.crash(attempt, reason)
+        conversation.crashes += charge
+        noted = self._verdicts.exited(attempt, reason)
+        if charge and conversation.crashes >= conversation.max_crashes:
+            return [*noted, self._close(conversation, self._verdicts.poison(conversation, attempt))]
+        if conversation.uncharged >= MAX_UNCHARGED:
+            why = f"{MAX_UNCHARGED} workers in a row were lost with it"
+            return [*noted, self._close_for_lack(conversation, why)]
+        self._set_apart(conversation, NEW)
+        return [*noted]
 
-    def _hopeless(self) -> list[Decision]:
-        """Close what waits for workers that will not come."""
-        lost = [each for each in self.waiting.all() if not self._may_be_served(each)] if self.waiting.count else []
-        return [self._close(each, self._nobody(each)) for each in lost]
-
-    def _close(self, conversation: Conversation, outcome: Completed | BaseException) -> Close:
-        self._forget(conversation)
-        return Close(conversation, outcome)
-
-    def _set_apart(self, conversation: Conversation, phase: Phase) -> None:
-        conversation.phase = phase
-        self.apart[conversation] = None
-
-    def _forget(self, conversation: Conversation) -> None:
-        if conversation.phase is WAITING:
-            self.waiting.leave(conversation, CLOSED)
+    def _refuse(self, conversation: Conversation) -> list[Decision]:
+        """Turn away a request with the id of another, whose record it must not touch."""
         conversation.phase = CLOSED
-        self.apart.pop(conversation, None)
+        conversation.recorder = None
+        return [Close(conversation, self._verdicts.taken(conversation))]
 
-    def _nobody(self, conversation: Conversation, why: str = "") -> DispatchFailed:
-        error = NoWorkersAvailable(
-            self.name,
-            conversation.workflow_id,
-            conversation.activity_type,
-            self.candidates.served_types(),
-            why or (f"the last one crashed: {conversation.last_crash}" if conversation.last_crash else ""),
-        )
-        error.__cause__ = conversation.last_crash
-        return error
+    def _drop_vacancy(self, entry: WorkerEntry) -> None:
+        gone = self.vacancies.get(entry.worker_id)
+        if gone is not None and gone.origin is entry.origin:
+            del self.vacancies[entry.worker_id]
 
-    def _time_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> ActivityTimedOut:
-        attempt = conversation.attempts[-1] if conversation.phase is RUNNING else None
-        began_s = attempt.started_s if attempt is not None and limit == "start_to_close" else conversation.accepted_s
-        return ActivityTimedOut(
-            self.name,
-            conversation.workflow_id,
-            limit,
-            conversation.activity_type,
-            attempt.worker_id if attempt is not None else None,
-            now_s - (began_s or conversation.accepted_s),
-            limit_s,
-        )
 
-    def _exit_note(self, attempt: Attempt, reason: ExitReason) -> Note:
-        return self._note(
-            attempt.conversation,
-            OperationKind.WORKER_EXITED,
-            worker_id=attempt.worker_id,
-            state=ActivityState.FAILED,
-            message=str(reason),
-            retryable=True,
-        )
+def _blamed(entry: WorkerEntry, reason: ExitReason) -> tuple[set[Attempt], set[Attempt]]:
+    """Tell whom to charge with a worker's death, and whom to suspect. Source: the design's rule of blame.
 
-    def _note(self, conversation: Conversation, kind: OperationKind, **fields: Any) -> Note:
-        return Note(conversation, conversation.operation(kind, **fields))
+    Of several that ran, only one is guilty. Where the executor does not know which, each is run again alone before any
+    is charged.
+    """
+    if reason.is_normal:
+        return set(), set()
+    if entry.culprit is not None:
+        return {entry.culprit}, set()
+    started = {each for each in entry.attempts if each.started_s is not None and not each.claimed}
+    return (started, set()) if len(started) == 1 else (set(), started)

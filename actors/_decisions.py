@@ -22,7 +22,7 @@ class Note:
 
 @attrs.frozen(eq=False)
 class Close:
-    """This is the outcome; the conversation is over."""
+    """The conversation is over; that is its outcome."""
 
     conversation: Conversation
     outcome: Completed | BaseException
@@ -35,6 +35,11 @@ class Ask:
     conversation: Conversation
     message: RoutingMessage
     views: tuple[ConsumerStateView, ...]
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Name the workers that may be chosen."""
+        return tuple(str(view.consumer) for view in self.views)
 
 
 @attrs.frozen(eq=False)
@@ -50,6 +55,7 @@ class CallOff:
     """The outcome of this attempt is decided: its worker may stop running it."""
 
     attempt: Attempt
+    why: BaseException
 
 
 # An `Attempt` among the decisions says: give it to its worker; the slot is taken already.

@@ -12,6 +12,7 @@ from ..messages.activities import Completed, Failed
 from ..messages.envelope import Envelope
 from ..messages.events import Event
 from ..messages.lifecycle import Down, ExitReason
+from ._decisions import Ask
 from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
@@ -61,17 +62,31 @@ class Join:
 
 
 @attrs.frozen(eq=False)
+class Rejoin:
+    """Let the next incarnation of a worker be offered, unless it was unregistered meanwhile."""
+
+    entry: WorkerEntry
+
+
+@attrs.frozen(eq=False)
 class Leave:
-    """Offer a worker no more: it was unregistered."""
+    """Offer a worker no more, whichever incarnation of it is here: it was unregistered."""
 
     entry: WorkerEntry
 
 
 @attrs.frozen(eq=False)
 class GiveUp:
-    """No further incarnation of this worker will come."""
+    """No further incarnation of this worker will come; that was the last."""
 
-    worker_id: str
+    entry: WorkerEntry
+
+
+@attrs.frozen(eq=False)
+class Drain:
+    """Give a worker nothing new, and say when it has done all that it has."""
+
+    entry: WorkerEntry
 
 
 @attrs.frozen(eq=False)
@@ -139,9 +154,8 @@ class Resume:
 class Routed:
     """The routing function answered, or failed."""
 
-    conversation: Conversation
+    ask: Ask
     answer: Any
-    offered: tuple[str, ...]
 
 
 @attrs.frozen(eq=False)

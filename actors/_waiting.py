@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .conversation import WAITING, Conversation, Phase
+from .conversation import CLOSED, WAITING, Conversation, Phase
 
 
 class Line:
@@ -23,10 +23,18 @@ class Line:
         level = self._levels.get(conversation.priority)
         if level is None:
             level = self._open_level(conversation.priority)
-        if level and conversation.attempts:
+        if level and level[-1].arrival > conversation.arrival:
             _insert(level, conversation)
         else:
             level.append(conversation)
+
+    def drop(self, conversation: Conversation) -> None:
+        """Take one out that may come back, so that it is never in line twice."""
+        level = self._levels[conversation.priority]
+        if level[0] is conversation:
+            level.popleft()
+        else:
+            level.remove(conversation)
 
     def first(self) -> Conversation | None:
         """Give the first one that still waits; forget those before it that do not."""
@@ -79,9 +87,12 @@ class WaitingRoom:
         self.count += 1
 
     def leave(self, conversation: Conversation, phase: Phase) -> None:
-        """Let it wait no more. It is passed over when its turn comes."""
+        """Let it wait no more. One that is closed is passed over when its turn comes."""
         conversation.phase = phase
         self.count -= 1
+        if phase is not CLOSED:
+            self.lines[conversation.activity_type].drop(conversation)
+            return
         self._gone += 1
         if self._gone > self.count + 1024:
             self._sweep()
@@ -98,11 +109,20 @@ class WaitingRoom:
             line = self.lines.get(types[0])
             return line.first() if line is not None else None
         firsts = [each for kind in types or tuple(self.lines) if (each := self._first(kind)) is not None]
-        return min(firsts, key=_rank, default=None)
+        return min(firsts, key=Conversation.rank, default=None)
+
+    def of_types(self) -> list[str]:
+        """Name the types for which somebody waits."""
+        return [kind for kind, line in list(self.lines.items()) if line.first() is not None]
+
+    def of_type(self, activity_type: str) -> list[Conversation]:
+        """List all that wait for one type, in the order in which they would be served."""
+        line = self.lines.get(activity_type)
+        return line.all() if line is not None else []
 
     def all(self) -> list[Conversation]:
         """List all that wait, in the order in which they would be served."""
-        return sorted((each for line in self.lines.values() for each in line.all()), key=_rank)
+        return sorted((each for line in self.lines.values() for each in line.all()), key=Conversation.rank)
 
     def _first(self, activity_type: str) -> Conversation | None:
         line = self.lines.get(activity_type)
@@ -117,10 +137,6 @@ class WaitingRoom:
         self.lines, self._gone, self.count = {}, 0, 0
         for conversation in waiting:
             self.add(conversation)
-
-
-def _rank(conversation: Conversation) -> tuple[int, int]:
-    return -conversation.priority, conversation.arrival
 
 
 def _insert(level: deque[Conversation], conversation: Conversation) -> None:

@@ -17,6 +17,10 @@ Handler = Any
 """`(request: ActivityRequest) -> Payload | Local`, or a coroutine function of that shape for the asyncio executor."""
 
 
+HEARD: Any = object()
+"""In place of an outcome that the channel has acted on before it was told."""
+
+
 class Attempt:
     """One try. Handed from the channel to a slot; compared by identity."""
 
@@ -25,7 +29,10 @@ class Attempt:
     started_s: float | None = None
     """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
     outcome: tuple[Completed | Failed, bool] | None = None
-    """The result and whether the caller has it; written before the channel is told, for one that must recover."""
+    """The result and whether the caller has it.
+
+    Written before the channel is told: so it counts even if the worker dies, or the channel crashes, in between.
+    """
 
     def __init__(self, conversation: Any, entry: Any, number: int) -> None:
         self.conversation = conversation
@@ -80,8 +87,8 @@ class Report(Protocol):
     def returned(self, attempt: Attempt, reason: ExitReason) -> None:
         """The attempt never began to run and cannot begin here: hand it on, charge nobody."""
 
-    def fatal(self, error: BaseException) -> None:
-        """The worker as a whole cannot go on; all it held is lost."""
+    def fatal(self, error: BaseException, culprit: Attempt | None = None) -> None:
+        """The worker as a whole cannot go on; all it held is lost. `culprit`: the attempt it dies of, if known."""
 
 
 class Postbox(Protocol):

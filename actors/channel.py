@@ -1,7 +1,7 @@
 """`ChannelActor`: the one book-keeper of a dispatch channel.
 
 The shell round `ChannelState`: it turns messages into questions to the book, and the book's decisions into hand-overs,
-replies, timers and events. It never blocks and runs no code of the user's.
+replies, timers and events. It never blocks, and runs no code of the user's but the recorder.
 """
 
 from __future__ import annotations
@@ -9,26 +9,35 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest, DispatchResponse
-from ..messages.dispatch_errors import RecorderFailed
-from ..messages.errors import ChannelLifecycleError
+from ..messages.dispatch_errors import ActivityFailed, ActivityTimedOut, RecorderFailed
+from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
 from ..messages.events import Event, EventKind
 from ..messages.lifecycle import ExitReason
-from ..messages.operations import ActivityState, OperationKind
+from ..messages.operations import ActivityState, Operation, OperationKind
 from . import _decisions as decisions
 from . import _orders as orders
 from ._book import Book
 from ._router_runner import Chosen, router_runner
-from .attempt import Attempt
-from .conversation import CLOSED, Conversation
+from ._texts import text_of
+from .attempt import HEARD, Attempt
+from .conversation import CLOSED, PAUSED, Conversation
 from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
+from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
+from .runtime import offer, offer_error
 
 logger = logging.getLogger("limen")
+
+_ROUTERS = (LoadedRouter, LeastLoaded, RoundRobin, ConsistentHash, Affinity)
+"""What may be deployed. All but the first are asked on the channel's own turn, and so must be ours."""
+
+_FANOUT = (orders.Publish, orders.Subscribe, orders.Unsubscribe, orders.Evolve)
 
 
 class ChannelActor(LinkedActor):
@@ -43,6 +52,7 @@ class ChannelActor(LinkedActor):
         self._fanout = book.fanout
         self._slot = book.routing_slot
         self._tray = book.tray
+        self._closing = False
 
     def on_start(self) -> None:
         """Begin with what the last actor of this channel left."""
@@ -50,14 +60,25 @@ class ChannelActor(LinkedActor):
             self._recover()
 
     def on_receive(self, message: object) -> object:
-        """Handle one order, after what came in before it."""
-        self.take_in(self._tray)
-        answer = self._handle_order(message)
-        if self._tray:
+        """Handle one order, after what came in before it.
+
+        One that fails half-way ends the actor, and the next one makes the book whole again.
+        """
+        try:
             self.take_in(self._tray)
+            answer = self._handle(message)
+            if self._tray and not self._closing:
+                self.take_in(self._tray)
+        except LimenError:  # a refusal, before anything was changed
+            raise
+        except Exception as error:
+            if self._now_reply is None or isinstance(message, _FANOUT):
+                raise
+            self.crash(error)
+            raise ChannelLifecycleError(self._state.name, f"the channel crashed: {text_of(error)}") from error
         return answer
 
-    def _handle_order(self, message: object) -> object:  # noqa: C901, PLR0911, PLR0912 - a clause per message
+    def _handle(self, message: object) -> Any:  # noqa: C901, PLR0912 - a clause per message
         match message:
             case orders.Noticed():
                 return self._noticed()
@@ -67,11 +88,10 @@ class ChannelActor(LinkedActor):
                 return self._finished(message)
             case orders.WorkerDown():
                 return self._worker_down(message)
-            case orders.Crashed(attempt, reason):
-                self._emit(EventKind.CRASHED, attempt, str(reason))
-                return self._carry_out(self._state.crashed(attempt, reason))
+            case orders.Crashed():
+                return self._crashed(message)
             case orders.Returned(attempt, reason):
-                return self._carry_out(self._state.returned(attempt, reason))
+                return self._freed(attempt.entry, self._state.returned(attempt, reason))
             case orders.Snapshot():
                 return [message.show(entry) for entry in self._state.serving(message.activity_type)]
             case orders.SetManual(entry, slots):
@@ -82,10 +102,14 @@ class ChannelActor(LinkedActor):
                 return self._carry_out(self._state.set_manual(entry, max(0, entry.manual - 1)))
             case orders.Join(entry):
                 return self._join(entry)
+            case orders.Rejoin(entry):
+                return self._rejoin(entry)
             case orders.Leave(entry):
                 return self._leave(entry)
-            case orders.GiveUp(worker_id):
-                return self._carry_out(self._state.give_up_vacancy(worker_id))
+            case orders.Drain(entry):
+                return self._drain(entry)
+            case orders.GiveUp(entry):
+                return self._carry_out(self._state.give_up(entry))
             case orders.Cancel(conversation):
                 return self._carry_out(self._state.cancel(conversation))
             case orders.TimedOut():
@@ -96,14 +120,14 @@ class ChannelActor(LinkedActor):
                 return self._routed(message)
             case orders.Deploy(router):
                 return self._deploy(router)
-            case orders.Publish() | orders.Subscribe() | orders.Unsubscribe() | orders.Evolve():
-                return self._fanout.handle(message, self)
             case orders.Listen():
                 return self._listen(message)
             case DispatchRequest():
                 return self._dispatch(message)
             case orders.Close():
                 return self._close()
+            case _ if isinstance(message, _FANOUT):
+                return self._fanout.handle(message, self)
             case _:
                 logger.warning("channel %s does not know what to do with a %s", self._book.name, type(message).__name__)
                 return None
@@ -138,7 +162,8 @@ class ChannelActor(LinkedActor):
         tray = book.tray
         if tray:
             self.take_in(tray)
-        if book.listeners or attempt.conversation.timers:
+        conversation = attempt.conversation
+        if book.listeners or conversation.timers or conversation.try_timer is not None:
             return None
         following = self._state.turn_over(attempt)
         if following is True:
@@ -148,18 +173,28 @@ class ChannelActor(LinkedActor):
         return following
 
     def _submit(self, conversation: Conversation) -> None:
-        request = conversation.request
         conversation.accepted_s = self._runtime.now()
         decided = self._state.submit(conversation)
+        if conversation.has_limits:
+            self._limit_all(conversation)
+        self._carry_out(decided)
+
+    def _limit_all(self, conversation: Conversation) -> None:
+        request = conversation.request
         if request.schedule_to_start_timeout is not None:
             self._limit(conversation, "schedule_to_start", request.schedule_to_start_timeout.total_seconds())
         if request.schedule_to_close_timeout is not None:
             self._limit(conversation, "schedule_to_close", request.schedule_to_close_timeout.total_seconds())
-        self._carry_out(decided)
 
     def _dispatch(self, message: DispatchRequest) -> None:
-        """Serve a request that was asked or told by an actor: the answer is a `DispatchResponse`."""
+        """Serve a request that was asked or told by an actor: the answer is a `DispatchResponse`, or an error."""
         asker = self.reply_later()
+        queue, asked_for = self._state.name.rpartition(".")[2], message.request.task_queue
+        if asked_for not in {None, queue}:
+            offer_error(
+                asker, ConfigError("task_queue", f"the request is for {asked_for!r}, this channel for {queue!r}")
+            )
+            return
         reply: Any = self._runtime.create_future()
         conversation = Conversation(
             message.conversation_id, message.request, reply, channel_name=self._state.name, priority=message.priority
@@ -167,80 +202,132 @@ class ChannelActor(LinkedActor):
 
         def respond() -> None:
             try:
-                result: Completed = reply.get(timeout=0)
+                result: Completed | Failed = reply.get(timeout=0)
+            except ActivityFailed as error:
+                result = Failed(error.__cause__ or error)
             except Exception as error:  # noqa: BLE001 - it is the asker's
-                asker.set_exception((type(error), error, error.__traceback__))
-            else:
-                asker.set(DispatchResponse(worker_id=conversation.attempts[-1].worker_id, result=result))
+                offer_error(asker, error)
+                return
+            offer(asker, DispatchResponse(worker_id=conversation.attempts[-1].worker_id, result=result))
 
         reply.add_done_callback(respond)
         self._submit(conversation)
 
-    def _limit(self, conversation: Conversation, limit: str, limit_s: float, attempt: Attempt | None = None) -> None:
-        if conversation.phase is CLOSED:
+    def _limit(self, conversation: Conversation, limit: str, limit_s: float) -> None:
+        if conversation.phase is not CLOSED:
+            timer = self._notice_later(limit_s, orders.TimedOut(conversation, limit, limit_s))
+            conversation.timers += (timer,)
+
+    def _limit_try(self, attempt: Attempt, limit: timedelta | None) -> None:
+        conversation: Conversation = attempt.conversation
+        conversation.drop_try_timer()
+        if limit is None:
             return
-        message = orders.TimedOut(conversation, limit, limit_s, attempt)
-        timer = self._runtime.call_later(limit_s, lambda: self._book.notice(message))
-        conversation.timers += (timer,)
+        limit_s = limit.total_seconds()
+        message = orders.TimedOut(conversation, "start_to_close", limit_s, attempt)
+        conversation.try_timer = self._notice_later(limit_s, message)
+
+    def _notice_later(self, delay_s: float, message: object) -> Any:
+        return self._runtime.call_later(delay_s, lambda: self._book.notice(message))
 
     def _timed_out(self, message: orders.TimedOut) -> None:
-        conversation = message.conversation
-        if message.attempt is not None and conversation.attempts[-1] is not message.attempt:
-            return
+        now_s = self._runtime.now()
         self._carry_out(
-            self._state.timed_out(conversation, message.limit, message.limit_s, self._runtime.now())
+            self._state.timed_out(message.conversation, message.limit, message.limit_s, now_s, message.attempt)
         )
 
     # --- what workers say ---------------------------------------------------------------------------------------
 
     def _finished(self, message: orders.Finished) -> None:
         attempt = message.attempt
+        counts = message.answered or not attempt.claimed
         decided = self._state.finished(attempt, message.result, answered=message.answered)
-        if message.answered:
-            self._drop_timers(attempt.conversation)
-        if self._book.listeners and (message.answered or attempt.claimed):
+        conversation: Conversation = attempt.conversation
+        if message.answered and (conversation.timers or conversation.try_timer is not None):
+            conversation.drop_timers()
+        if counts and self._book.listeners:
             failed = isinstance(message.result, Failed)
-            detail = str(message.result.error) if isinstance(message.result, Failed) else ""
+            detail = text_of(message.result.error) if isinstance(message.result, Failed) else ""
             self._emit(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
         if decided:
             self._carry_out(decided)
+        if attempt.entry.on_drained is not None:
+            self._say_drained(attempt.entry)
+
+    def _crashed(self, message: orders.Crashed) -> None:
+        attempt = message.attempt
+        if not attempt.claimed:  # else it was ended because it had been decided
+            self._emit(EventKind.CRASHED, attempt, str(message.reason))
+        self._freed(attempt.entry, self._state.crashed(attempt, message.reason))
+
+    def _freed(self, entry: WorkerEntry, decided: Iterable[decisions.Decision]) -> None:
+        self._carry_out(decided)
+        self._say_drained(entry)
 
     def _worker_down(self, message: orders.WorkerDown) -> None:
         entry, reason = message.entry, message.down.reason
         if not self._is_listed(entry):
-            entry.active = False
             return
-        decided = self._state.leave(entry, reason, vacancy=entry.supervised and not reason.is_normal)
+        decided = self._state.leave(entry, reason, vacancy=entry.comes_back)
         self._close_inbox(entry)
         kind = EventKind.UNREGISTERED if reason.is_normal else EventKind.CRASHED
         self._emit_for(kind, entry, str(reason))
-        self._carry_out(decided)
+        self._freed(entry, decided)
 
     # --- the pool -----------------------------------------------------------------------------------------------
 
     def _join(self, entry: WorkerEntry) -> None:
         """Insert a worker whose watch is armed. Raises `ChannelLifecycleError` for a live duplicate id."""
-        twin = self._state.candidates.entries.get(entry.worker_id)
-        if twin is not None and twin is not entry and twin.exited is None:
-            raise ChannelLifecycleError(self._state.name, f"a worker {entry.worker_id!r} is registered and alive")
-        if twin is not None and twin.exited is not None:
-            self._worker_down(orders.WorkerDown(twin, twin.exited))
+        self._bury_dead_twin(entry)
+        other = self._state.candidates.entries.get(entry.worker_id) or self._state.vacancies.get(entry.worker_id)
+        if other is not None and other.origin is not entry.origin:
+            state = "alive" if self._is_listed(other) else "about to be restarted"
+            raise ChannelLifecycleError(self._state.name, f"a worker {entry.worker_id!r} is registered and {state}")
+        self._rejoin(entry)
+
+    def _rejoin(self, entry: WorkerEntry) -> None:
+        self._bury_dead_twin(entry)
+        listed = self._state.candidates.entries.get(entry.worker_id)
+        if listed is not None:
+            if listed.origin is not entry.origin:
+                logger.error("worker %s was restarted, but another has its id now", entry.worker_id)
+            return  # its next incarnation was quicker
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
         if self._is_listed(entry):
             self._emit_for(EventKind.REGISTERED, entry)
+        else:
+            self._close_inbox(entry)
         self._carry_out(decided)
+
+    def _bury_dead_twin(self, entry: WorkerEntry) -> None:
+        """Take out the last worker of this id, whose end has not been handled yet."""
+        twin = self._state.candidates.entries.get(entry.worker_id)
+        if twin is not None and twin is not entry and twin.exited is not None:
+            self._worker_down(orders.WorkerDown(twin, twin.exited))
 
     def _leave(self, entry: WorkerEntry) -> None:
-        listed = self._is_listed(entry)
-        decided = self._state.leave(entry, ExitReason.normal())
-        self._close_inbox(entry)
+        entry.origin.retired = True
+        present = self._state.present(entry)
+        listed = self._is_listed(present)
+        decided = self._state.leave(present, ExitReason.normal())
+        self._close_inbox(present)
         if listed:
-            self._emit_for(EventKind.UNREGISTERED, entry)
-        self._carry_out(decided)
+            self._emit_for(EventKind.UNREGISTERED, present)
+        self._freed(present, decided)
+
+    def _drain(self, entry: WorkerEntry) -> None:
+        present = self._state.present(entry)
+        present.on_drained = self.reply_later()
+        self._freed(present, self._state.drain(present))
+
+    def _say_drained(self, entry: WorkerEntry) -> None:
+        if entry.on_drained is not None and not entry.attempts:
+            offer(entry.on_drained, None)
+            entry.on_drained = None
 
     def _take_slot(self, entry: WorkerEntry) -> bool:
-        if not entry.active or entry.in_flight >= entry.capacity.max_concurrent:
+        if not entry.has_slot or entry.in_flight >= entry.capacity.max_concurrent:
             return False
         self._carry_out(self._state.set_manual(entry, entry.manual + 1))
         return True
@@ -255,74 +342,102 @@ class ChannelActor(LinkedActor):
     # --- routing functions --------------------------------------------------------------------------------------
 
     def _deploy(self, router: Any) -> None:
+        if not isinstance(router, _ROUTERS):
+            what = type(router).__name__
+            raise ConfigError("router", f"must be one of limen.routers, or what load_router gives, not a {what}")
         self._slot.deploy(router)
         self._carry_out(self._state.deploy(None if isinstance(router, LoadedRouter) else router))
 
-    def _ask_router(self, message: decisions.Ask) -> None:
-        conversation, offered = message.conversation, tuple(str(view.consumer) for view in message.views)
+    def _ask_router(self, ask: decisions.Ask) -> None:
         loaded = self._slot.active
+        assert isinstance(loaded, LoadedRouter), "only a routing function is asked"
         router_runner().evaluate(
             loaded,
-            message.message,
-            message.views,
+            ask.message,
+            ask.views,
             loaded.limit_s,
-            lambda answer: self._book.notice(orders.Routed(conversation, answer, offered)),
+            lambda answer: self._book.notice(orders.Routed(ask, answer)),
+            channel_name=self._state.name,
+            workflow_id=ask.conversation.workflow_id,
         )
 
     def _routed(self, message: orders.Routed) -> None:
-        answer = message.answer
+        ask, answer = message.ask, message.answer
         if isinstance(answer, Chosen):
-            self._carry_out(self._state.routed(message.conversation, answer.worker_id, message.offered))
+            self._carry_out(self._state.routed(ask, answer.worker_id))
             return
-        self._carry_out(self._state.routing_failed(message.conversation, answer.error))
+        self._carry_out(self._state.routing_failed(ask, answer.error))
 
     # --- carrying out -------------------------------------------------------------------------------------------
 
     def _carry_out(self, decided: Iterable[decisions.Decision]) -> None:
-        for each in decided:
-            match each:
-                case Attempt():
-                    self._hand_over(each)
-                case decisions.Note(conversation, operation):
-                    if conversation.recorder is not None and not conversation.reply.done():
-                        self._record(conversation, operation)
-                case decisions.Close(conversation, outcome):
-                    self._conclude(conversation, outcome)
-                case decisions.CallOff(attempt):
-                    if attempt.entry.executor is not None:
-                        attempt.entry.executor.cancel(attempt)
-                case decisions.Pause(conversation, pause_s):
-                    self._pause(conversation, pause_s)
-                case decisions.Ask():
-                    self._ask_router(each)
+        steps = iter(decided)
+        try:
+            for each in steps:
+                self._carry_out_one(each)
+        except BaseException:
+            self._book.unfinished.extend(steps)  # the next actor goes on from here
+            raise
+
+    def _carry_out_one(self, each: decisions.Decision) -> None:
+        match each:
+            case Attempt():
+                self._hand_over(each)
+            case decisions.Note(conversation, operation):
+                if conversation.recorder is not None and not conversation.reply.done():
+                    self._record(conversation, operation)
+            case decisions.Close(conversation, outcome):
+                self._conclude(conversation, outcome)
+            case decisions.CallOff(attempt, why):
+                self._call_off(attempt, why)
+            case decisions.Pause(conversation, pause_s):
+                if conversation.phase is PAUSED:
+                    conversation.drop_try_timer()
+                    conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
+            case decisions.Ask():
+                self._ask_router(each)
 
     def _hand_over(self, attempt: Attempt) -> None:
-        conversation = attempt.conversation
-        if conversation.recorder is not None:
-            selected = conversation.operation(
-                OperationKind.WORKER_SELECTED, worker_id=attempt.worker_id, state=ActivityState.STARTED
-            )
-            if not self._record(conversation, selected):
-                self._carry_out(self._state.returned(attempt, ExitReason.normal()))
-                return
-        if not conversation.is_plain:
-            limit = conversation.request.start_to_close_timeout
-            if limit is not None:
-                self._limit(conversation, "start_to_close", limit.total_seconds(), attempt)
-        if self._book.listeners:
-            again = attempt.number > 1
-            self._emit(EventKind.REDISPATCHED if again else EventKind.DISPATCHED, attempt)
-        attempt.entry.deliver(attempt)
-        if conversation.recorder is not None:
-            sent = conversation.operation(OperationKind.MESSAGE_SENT, worker_id=attempt.worker_id)
-            self._record(conversation, sent)
+        try:
+            if attempt.conversation.recorder is not None:
+                self._hand_over_on_record(attempt)
+            else:
+                self._deliver(attempt)
+        except Exception as error:
+            logger.exception("an attempt could not be handed to worker %s", attempt.worker_id)
+            self._carry_out(self._state.crashed(attempt, ExitReason.from_error(error)))
 
-    def _pause(self, conversation: Conversation, pause_s: float) -> None:
-        message = orders.Resume(conversation)
-        self._runtime.call_later(pause_s, lambda: self._book.notice(message))
+    def _hand_over_on_record(self, attempt: Attempt) -> None:
+        conversation: Conversation = attempt.conversation
+        selected = conversation.operation(
+            OperationKind.WORKER_SELECTED, worker_id=attempt.worker_id, state=ActivityState.STARTED
+        )
+        if attempt.claimed or not self._record(conversation, selected):
+            self._carry_out(self._state.returned(attempt, ExitReason.normal()))
+            return
+        self._deliver(attempt)
+        self._record(conversation, conversation.operation(OperationKind.MESSAGE_SENT, worker_id=attempt.worker_id))
+
+    def _deliver(self, attempt: Attempt) -> None:
+        conversation: Conversation = attempt.conversation
+        if not conversation.is_plain and conversation.has_limits:
+            self._limit_try(attempt, conversation.request.start_to_close_timeout)
+        if self._book.listeners:
+            self._emit(EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED, attempt)
+        attempt.entry.deliver(attempt)
+
+    def _call_off(self, attempt: Attempt, why: BaseException) -> None:
+        self._emit(EventKind.FAILED, attempt, text_of(why))
+        call_off = attempt.entry.call_off
+        if call_off is None:
+            return
+        try:
+            call_off(attempt)
+        except Exception:
+            logger.exception("worker %s could not be told that an attempt is of no more use", attempt.worker_id)
 
     def _conclude(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
-        self._drop_timers(conversation)
+        conversation.drop_timers()
         if conversation.reply.done():
             return
         if conversation.recorder is not None:
@@ -332,45 +447,42 @@ class ChannelActor(LinkedActor):
         else:
             conversation.settle(outcome)
 
-    def _drop_timers(self, conversation: Conversation) -> None:
-        for timer in conversation.timers:
-            timer.cancel()
-        conversation.timers = ()
-
     # --- the record ---------------------------------------------------------------------------------------------
 
-    def _record(self, conversation: Conversation, operation: Any) -> bool:
+    def _record(self, conversation: Conversation, operation: Operation) -> bool:
         """Keep an operation; a recorder that fails ends the conversation."""
         error = _try_record(conversation, operation)
         if error is None:
             return True
-        ran = any(attempt.started_s is not None for attempt in conversation.attempts)
+        ran = operation.kind is OperationKind.MESSAGE_SENT or any(
+            attempt.started_s is not None for attempt in conversation.attempts
+        )
         failure = RecorderFailed(self._state.name, conversation.workflow_id, str(operation.kind), ran)
         failure.__cause__ = error
         if conversation.phase is CLOSED:
             self._conclude(conversation, failure)
-        self._carry_out(self._state.cancel(conversation, failure))
+        else:
+            self._carry_out(self._state.cancel(conversation, failure))
         return False
 
     def _record_closed(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         """Record the end, once. If only this fails, a good result stands and an earlier error keeps its place."""
-        failed = isinstance(outcome, BaseException)
         closed = conversation.operation(
             OperationKind.CONVERSATION_CLOSED,
-            state=ActivityState.FAILED if failed else ActivityState.COMPLETED,
+            state=_end_state(outcome),
             result=Failed(outcome) if isinstance(outcome, BaseException) else outcome,
-            message=str(outcome) if failed else None,
+            message=text_of(outcome) if isinstance(outcome, BaseException) else None,
         )
         error = _try_record(conversation, closed)
         if error is not None:
             logger.error("the end of conversation %s could not be recorded", conversation.id, exc_info=error)
             if isinstance(outcome, BaseException):
-                outcome.add_note(f"its end could not be recorded: {error!r}")
+                outcome.add_note(f"its end could not be recorded: {type(error).__name__}: {text_of(error)}")
 
     # --- events -------------------------------------------------------------------------------------------------
 
     def _listen(self, message: orders.Listen) -> None:
-        others = tuple(each for each in self._book.listeners if each is not message.listener)
+        others = tuple(each for each in self._book.listeners if each != message.listener)
         self._book.listeners = (*others, message.listener) if message.on else others
 
     def _emit(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
@@ -387,33 +499,49 @@ class ChannelActor(LinkedActor):
             worker_id=entry.worker_id,
             incarnation=entry.incarnation,
             conversation_id=attempt.conversation.id if attempt is not None else None,
-            activity_type=attempt.request.activity_type if attempt is not None else None,
+            activity_type=attempt.activity_type if attempt is not None else None,
             detail=detail,
         )
         for listener in self._book.listeners:
             try:
                 listener(event)
-            except Exception:
+            except BaseException:  # not even SystemExit may end the channel
                 logger.exception("a listener failed to take an event")
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        """Catch up on what was said to the actor that crashed and never handled."""
-        for entry in list(self._state.candidates):
-            for attempt in list(entry.attempts):
-                if attempt.outcome is not None:
-                    result, answered = attempt.outcome
-                    self._finished(orders.Finished(attempt, result, answered))
-            if entry.exited is not None:
-                self._worker_down(orders.WorkerDown(entry, entry.exited))
-        self._carry_out(self._state.recover())
-        while self._book.notices:
-            self._noticed()
-
     def _noticed(self) -> object:
         """Handle the oldest notice; none is left if an actor that came after a crash has handled them all."""
         return self.on_receive(self._book.notices.popleft()) if self._book.notices else None
+
+    def _recover(self) -> None:
+        """Catch up on what the actor that crashed was told, or had decided, and never did."""
+        state, active = self._state, self._slot.active
+        state.use(None if isinstance(active, LoadedRouter) else active)
+        state.rebuild()
+        while self._book.unfinished:
+            self._carry_out_one(self._book.unfinished.popleft())
+        self._catch_up_on_results()
+        while self._book.notices:
+            self._noticed()
+        for entry in list(state.candidates):
+            if entry.exited is not None:
+                self._worker_down(orders.WorkerDown(entry, entry.exited))
+            elif entry.origin.retired:
+                self._leave(entry)
+        for conversation in state.open():
+            if conversation.reply.done():  # with the error of the crash
+                self._carry_out(state.cancel(conversation))
+        self._carry_out(state.recover())
+        self.take_in(self._tray)
+
+    def _catch_up_on_results(self) -> None:
+        for entry in list(self._state.candidates):
+            for attempt in list(entry.attempts):
+                outcome = attempt.outcome
+                if outcome is not None and outcome is not HEARD:
+                    attempt.outcome = HEARD
+                    self._finished(orders.Finished(attempt, *outcome))
 
     def _close(self) -> None:
         error = ChannelLifecycleError(self._state.name, "the channel has been closed")
@@ -421,13 +549,26 @@ class ChannelActor(LinkedActor):
         for entry in list(self._state.candidates):
             self._leave(entry)
         self._fanout.close()
-        self.stop()
+        self._closing = True
+        self.finish_stop()
 
 
-def _try_record(conversation: Conversation, operation: Any) -> BaseException | None:
+def _try_record(conversation: Conversation, operation: Operation) -> BaseException | None:
     assert conversation.recorder is not None
     try:
         conversation.recorder.record(operation)
     except BaseException as error:  # noqa: BLE001 - a recorder is the user's code and may raise anything
         return error
     return None
+
+
+def _end_state(outcome: Completed | BaseException) -> ActivityState:
+    match outcome:
+        case Completed():
+            return ActivityState.COMPLETED
+        case ActivityTimedOut():
+            return ActivityState.TIMED_OUT
+        case ActivityCancelled():
+            return ActivityState.CANCELLED
+        case _:
+            return ActivityState.FAILED

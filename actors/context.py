@@ -1,291 +1,30 @@
-"""`ContextActor`, the root, and `WorkerContext`, the handle that users hold on it.
-
-The root owns the map from channel name to channel, the counter of worker ids, and the supervisor. A context starts
-nothing until it is first used.
-"""
+"""`WorkerContext`: a dispatcher inside this process, as its users hold it. It starts nothing until it is first used."""
 
 from __future__ import annotations
 
-import logging
-import weakref
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
-import attrs
-from pykka import ActorDeadError, ActorRef, Timeout
+from pykka import ActorRef
 
 from ..messages.activities import ActivityRequest, WorkerCapacity
 from ..messages.bus_errors import ChannelClosed
-from ..messages.channel import ChannelConfig, ChannelMode
-from ..messages.errors import ChannelLifecycleError, LimenError
-from ..messages.lifecycle import ExitReason
+from ..messages.errors import ChannelLifecycleError, ConfigError, InvalidCapacity, LimenError
 from ..messages.names import ChannelName, dispatch_channel
 from ..messages.pool import DispatchWorker, PoolRow
-from ..messages.supervision import ChildSpec, RestartIntensity, RestartType, StartChild, DeleteChild
-from ..messages.wire import request_schema
 from . import _orders as orders
+from ._core import Core
 from .attempt import Handler
 from .blueprint import Blueprint
-from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
+from .channel_handle import ChannelHandle
+from .context_actor import ChannelFor, ContextActor, FindChannel, NextWorkerId
 from .conversation import Conversation
 from .entry import WorkerEntry
-from .links import LinkedActor
 from .registration import WorkerRegistration
-from .runtime import here, runtime
-from .subscription import Inbox
 from .supervisor import QuietSupervisor
 from .worker import ExecutorName
 
-logger = logging.getLogger("limen")
-
-RESTARTS = RestartIntensity(max_restarts=10, within_s=10.0)
-"""How often a supervised worker may crash before it is given up."""
-
-
-@attrs.frozen
-class NextWorkerId:
-    """Give a worker id that was never given before."""
-
-
-@attrs.frozen
-class ChannelFor:
-    """Give the channel of this name; made if need be."""
-
-    name: ChannelName
-
-
-@attrs.frozen
-class FindChannel:
-    """Give the channel of this name, or `None`."""
-
-    name: str
-
-
-@attrs.frozen
-class Channels:
-    """List the channels."""
-
-
-@attrs.frozen
-class TheSupervisor:
-    """Give the supervisor; made if need be. With `make=False`, `None` if there is none yet."""
-
-    make: bool = True
-
-
-@attrs.frozen
-class Abandoned:
-    """Nobody holds this context any more."""
-
-
-class ContextActor(LinkedActor):
-    """The root of one dispatcher."""
-
-    never_blocks = True
-
-    def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
-        super().__init__()
-        self._supervisor = supervisor
-        self._given = supervisor
-        self._make_supervisor = make_supervisor
-        self._channels: weakref.WeakValueDictionary[str, ChannelHandle] = weakref.WeakValueDictionary()
-        self._worker_ids = 0
-
-    def on_receive(self, message: object) -> object:
-        """Handle one order."""
-        match message:
-            case NextWorkerId():
-                self._worker_ids += 1
-                return f"worker-{self._worker_ids}"
-            case ChannelFor(name):
-                return self._channel_for(name)
-            case FindChannel(name):
-                return self._channels.get(name)
-            case Channels():
-                return list(self._channels.values())
-            case TheSupervisor(make):
-                return self._the_supervisor() if make else self._supervisor
-            case Abandoned():
-                return self._abandoned()
-            case _:
-                logger.warning("a context does not know what to do with a %s", type(message).__name__)
-                return None
-
-    def _channel_for(self, name: ChannelName) -> ChannelHandle:
-        handle = self._channels.get(str(name))
-        if handle is None or handle.closed:
-            config = ChannelConfig(name=name, schema=request_schema, mode=ChannelMode.EPHEMERAL)
-            handle = ChannelHandle(config)
-            self._channels[str(name)] = handle
-        return handle
-
-    def _abandoned(self) -> None:
-        """End all that is ours."""
-        for handle in list(self._channels.values()):
-            handle.close()
-        if self._supervisor is not None and self._supervisor is not self._given:
-            self._supervisor.stop(block=False)
-        self.stop()
-
-    def _the_supervisor(self) -> ActorRef[Any]:
-        if self._supervisor is None or not self._supervisor.is_alive():
-            self._supervisor = self._make_supervisor()
-        return self._supervisor
-
-
-class Core:
-    """What all copies of a context share. Starts the root on first use."""
-
-    def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
-        self.closed = False
-        self._lock = runtime().create_lock()
-        self._given = supervisor
-        self._make_supervisor = make_supervisor
-        self._root: ActorRef[ContextActor] | None = None
-        self._blueprints: weakref.WeakSet[Blueprint] = weakref.WeakSet()
-
-    def ask(self, message: object, name: str = "") -> Any:
-        """Ask the root. Raises `ChannelLifecycleError` within a bound, whatever state the root is in."""
-        try:
-            return self._ref(name).ask(message, timeout=COMMAND_TIMEOUT_S)
-        except (ActorDeadError, Timeout) as error:
-            raise ChannelLifecycleError(name, f"the pool's root is not usable: {error}") from error
-
-    def find(self, message: object) -> Any:
-        """Ask the root if it has been started, without starting it."""
-        return self.ask(message) if self._root is not None else None
-
-    def _ref(self, name: str) -> ActorRef[ContextActor]:
-        root = self._root
-        if root is not None:
-            return root
-        with self._lock:
-            if self.closed:
-                raise ChannelLifecycleError(name, "the context has been closed")
-            if self._root is None:
-                self._root = ContextActor.start(self._given, self._make_supervisor)
-                weakref.finalize(self, _abandon, self._root).atexit = False
-            return self._root
-
-    # --- workers ------------------------------------------------------------------------------------------------
-
-    def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
-        """Register a worker. All steps are undone if one fails, and the error names the channel."""
-        with ExitStack() as undo:
-            try:
-                if blueprint.owned:
-                    self._spawn(str(name), blueprint, undo, restart=restart)
-                self._insert(name, blueprint, undo)
-            except ChannelLifecycleError:
-                raise
-            except Exception as error:
-                raise ChannelLifecycleError(str(name), f"{type(error).__name__}: {error}") from error
-            undo.pop_all()
-        self._blueprints.add(blueprint)
-        return WorkerRegistration(self, blueprint)
-
-    def _spawn(self, name: str, blueprint: Blueprint, undo: ExitStack, *, restart: bool) -> None:
-        """Start the participant as a child of the supervisor."""
-        spec = ChildSpec(
-            id=f"{name}/{blueprint.worker_id}",
-            start=blueprint.start,
-            restart=RestartType.TRANSIENT if restart else RestartType.TEMPORARY,
-            intensity=RESTARTS if restart else None,
-            on_given_up=blueprint.give_up,
-        )
-        blueprint.child_id = spec.id
-        supervisor = self.ask(TheSupervisor(), name)
-        blueprint.supervisor = supervisor
-        undo.callback(self._stop_participant, blueprint)
-        supervisor.ask(StartChild(spec), timeout=COMMAND_TIMEOUT_S)
-
-    def _insert(self, name: ChannelName, blueprint: Blueprint, undo: ExitStack) -> None:
-        """Subscribe, arm, and only then let the worker be offered."""
-        channel: ChannelHandle = self.ask(ChannelFor(name), str(name))
-        blueprint.inbox = Inbox()
-        channel.session.ask(orders.Subscribe(blueprint.inbox))
-        undo.callback(channel.session.notice, orders.Unsubscribe(blueprint.inbox))
-        entry = blueprint.make_entry(channel)
-        blueprint.arm()
-        undo.callback(entry.watch.cancel)
-        if entry.exited is not None:
-            reason = entry.exited.reason
-            raise ChannelLifecycleError(str(name), f"the participant of {entry.worker_id} is dead: {reason}")
-        channel.session.ask(orders.Join(entry))
-
-    def unregister(self, blueprint: Blueprint) -> None:
-        """Take a worker out: inactive, pruned, unsubscribed, unwatched, and its participant stopped if it is ours."""
-        channel, entry = blueprint.channel, blueprint.entry
-        assert channel is not None
-        assert entry is not None
-        entry.active = False
-        try:
-            if here.mailbox is not None:
-                channel.session.notice(orders.Leave(entry))
-            else:
-                channel.session.ask(orders.Leave(entry))
-        except ChannelClosed:
-            return
-        except LimenError as error:
-            raise ChannelLifecycleError(channel.name, f"the pool could not be pruned: {error}") from error
-        finally:
-            if blueprint.inbox is not None:
-                blueprint.inbox.close()
-            if entry.watch is not None:
-                entry.watch.cancel()
-            self._stop_participant(blueprint)
-            blueprint.note_gone(ExitReason.normal())
-
-    def forsake(self, blueprint: Blueprint) -> None:
-        """Do the same without ever waiting: for a garbage collection."""
-        if blueprint.entry is not None and blueprint.channel is not None:
-            blueprint.entry.active = False
-            blueprint.channel.session.notice(orders.Leave(blueprint.entry))
-            if blueprint.entry.watch is not None:
-                blueprint.entry.watch.cancel()
-        if blueprint.supervisor is not None:
-            _tell(blueprint.supervisor, DeleteChild(blueprint.child_id))
-        blueprint.note_gone(ExitReason.normal())
-
-    def _stop_participant(self, blueprint: Blueprint) -> None:
-        """Stop what we started. On an actor's own thread nothing is waited for."""
-        supervisor = blueprint.supervisor
-        if supervisor is None:
-            return
-        if here.mailbox is not None:
-            _tell(supervisor, DeleteChild(blueprint.child_id))
-            return
-        try:
-            supervisor.ask(DeleteChild(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
-        except (ActorDeadError, Timeout, LimenError):
-            logger.debug("the participant of %s could not be stopped in good order", blueprint.worker_id)
-
-    # --- the end ------------------------------------------------------------------------------------------------
-
-    def close(self, timeout: float) -> None:
-        """Unregister all, close the channels, stop the supervisor if it is ours, then the root. Idempotent."""
-        with self._lock:
-            already, self.closed = self.closed, True
-            root = self._root
-        if already or root is None:
-            return
-        deadline_s = runtime().now() + timeout
-        for channel in self.ask(Channels()):
-            channel.close()
-        executors = [each.executor for each in self._blueprints if each.executor is not None]
-        for blueprint in list(self._blueprints):
-            if blueprint.owned and (self._given is not None or not blueprint.gone.is_set()):
-                self._stop_participant(blueprint)
-            blueprint.note_gone(ExitReason.normal())
-        supervisor = self.ask(TheSupervisor(make=False))
-        if supervisor is not None and supervisor is not self._given:
-            _stop(supervisor, deadline_s)
-        _stop(root, deadline_s)
-        for executor in executors:
-            executor.close()
-            if not executor.wait_closed(max(0.0, deadline_s - runtime().now())):
-                logger.warning("an activity still runs after its context was closed")
+__all__ = ["ContextActor", "WorkerContext", "WorkerPool"]
 
 
 class WorkerContext:
@@ -312,7 +51,7 @@ class WorkerContext:
         """Give another handle on the same dispatcher."""
         return WorkerContext(_core=self._core)
 
-    def __enter__(self) -> WorkerContext:
+    def __enter__(self) -> Self:
         """Close at the end of the block."""
         return self
 
@@ -339,6 +78,7 @@ class WorkerContext:
         Blocks until the worker is in the pool. Raises `InvalidChannelName`, `ChannelLifecycleError`.
         """
         name = dispatch_channel(namespace, task_queue)
+        _check_capacity(capacity, handlers)
         worker_id = self._core.ask(NextWorkerId(), str(name))
         blueprint = Blueprint(worker_id, capacity, handlers=handlers, executor=executor, supervised=restart)
         return self._core.register(name, blueprint, restart=restart)
@@ -352,6 +92,8 @@ class WorkerContext:
         `ChannelLifecycleError`.
         """
         name = dispatch_channel(namespace, task_queue)
+        _check_capacity(capacity, None)
+        _check_worker(worker_id, participant)
         return self._core.register(name, Blueprint(worker_id, capacity, participant=participant), restart=False)
 
     # --- looking ------------------------------------------------------------------------------------------------
@@ -376,7 +118,7 @@ class WorkerContext:
 
     def find_channel(self, channel: ChannelName | str) -> ChannelHandle | None:
         """Give a channel that exists."""
-        handle: ChannelHandle | None = self._core.find(FindChannel(str(channel)))
+        handle: ChannelHandle | None = self._core.find(FindChannel(str(channel)), str(channel))
         return handle
 
     def channel(self, namespace: str, task_queue: str) -> ChannelHandle:
@@ -418,20 +160,16 @@ class WorkerContext:
 WorkerPool = WorkerContext
 
 
-def _tell(ref: ActorRef[Any], message: object) -> None:
-    try:
-        ref.tell(message)
-    except ActorDeadError:
-        return
+def _check_capacity(capacity: object, handlers: Mapping[str, Handler] | None) -> None:
+    if not isinstance(capacity, WorkerCapacity):
+        raise InvalidCapacity("capacity", f"must be a WorkerCapacity, not a {type(capacity).__name__}")
+    missing = [] if handlers is None else [each for each in capacity.activity_types if each not in handlers]
+    if missing:
+        raise ConfigError("handlers", f"there is none for {', '.join(missing)}, which the capacity names")
 
 
-def _stop(ref: ActorRef[Any], deadline_s: float) -> None:
-    try:
-        ref.stop(timeout=max(0.1, deadline_s - runtime().now()))
-    except Timeout:
-        logger.warning("%s did not stop in time", ref)
-
-
-def _abandon(root: ActorRef[Any]) -> None:
-    """End a context that nobody holds any more. Only posts."""
-    _tell(root, Abandoned())
+def _check_worker(worker_id: object, participant: object) -> None:
+    if not isinstance(worker_id, str) or not worker_id:
+        raise ConfigError("worker_id", "must be a text, and not empty")
+    if participant is None:
+        raise ConfigError("participant", "must be something that can be watched; register_worker starts one itself")

@@ -10,12 +10,16 @@ import zlib
 from enum import Enum
 from typing import Any
 
+from pykka import ActorDeadError
+
 from ..messages.activities import ActivityRequest, Completed, Failed
+from ..messages.bus_errors import ChannelClosed, DeliveryFailed
+from ..messages.errors import ChannelLifecycleError
 from ..messages.operations import ActivityState, Operation, OperationKind
 from ..messages.retry import Retry
 from .attempt import Attempt
 from .recorder import Recorder
-from .runtime import Reply
+from .runtime import Reply, offer, offer_error
 
 
 class Phase(Enum):
@@ -60,7 +64,15 @@ class Conversation:
     excluded: tuple[tuple[str, int], ...] = ()
     """Dead incarnations that held it: (worker id, incarnation)."""
     timers: tuple[Any, ...] = ()
-    reroutes = 0
+    """For the limits on the whole of it."""
+    try_timer: Any = None
+    """For the limit on the present attempt, or the pause before the next."""
+    suspect = False
+    """Whether it was with a worker that died of one of several: it runs alone until it is known which."""
+    waits_for: Any = None
+    """The one worker whose slot it waits for, if the router chose it or it has to run alone."""
+    patience_over = False
+    """Whether `schedule_to_start`, for which it waits even where nobody serves it, has passed."""
     bound: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The arguments as a function takes them, where they never left this process."""
     is_plain = False
@@ -107,18 +119,61 @@ class Conversation:
         """Whether a slot may answer the caller itself, before the channel has heard of it."""
         return self.recorder is None
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether it waits although nobody could serve it now."""
+        return not self.patience_over and self.has_limits and self.request.schedule_to_start_timeout is not None
+
+    @property
+    def in_line(self) -> bool:
+        """Whether it waits for any slot that serves it, not for one worker in particular."""
+        return self.phase is WAITING and self.waits_for is None
+
+    @property
+    def uncharged(self) -> int:
+        """How many of its attempts came to nothing without anybody's fault, the latest included."""
+        return len(self.attempts) - self.crashes - len(self.errors)
+
+    def rank(self) -> tuple[int, int]:
+        """Give its place among those that wait: higher priority first, then the order of arrival."""
+        return (-self.priority, self.arrival)
+
     def chance(self) -> float:
         """Give a number from 0 to 1 that places a pause within its jitter: by this request, not by luck."""
         return zlib.crc32(f"{self.id}/{len(self.errors)}".encode()) / 0xFFFFFFFF
 
     def settle(self, result: Completed) -> None:
-        """Give the caller the result. Whoever does so holds the attempt's claim."""
-        self.reply.set(result)
+        """Give the caller the result, unless there is an outcome already. Whoever does so holds the attempt's claim."""
+        offer(self.reply, result)
 
     def fail(self, error: BaseException) -> None:
         """Give the caller the error, unless there is an outcome already."""
-        if not self.reply.done():
-            self.reply.set_exception((type(error), error, error.__traceback__))
+        offer_error(self.reply, error)
+
+    def result(self, timeout: float | None = None) -> Completed:
+        """Block for the result, at most `timeout` seconds. Raises the error, or `pykka.Timeout`.
+
+        Where the channel was closed, or died before it had heard of the request, that is a `ChannelLifecycleError`.
+        """
+        try:
+            return self.reply.get(timeout=timeout)
+        except (ActorDeadError, ChannelClosed, DeliveryFailed) as error:
+            name = self.channel_name or getattr(self.channel, "name", "")
+            raise ChannelLifecycleError(name, str(error)) from error
+
+    def drop_timers(self) -> None:
+        """Let no limit and no pause come to an end any more."""
+        self.drop_try_timer()
+        if self.timers:
+            for timer in self.timers:
+                timer.cancel()
+            self.timers = ()
+
+    def drop_try_timer(self) -> None:
+        """Do so for the present attempt or pause."""
+        if self.try_timer is not None:
+            self.try_timer.cancel()
+            self.try_timer = None
 
     def operation(
         self,

@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from ..messages.activities import ActivityRequest, Completed, Failed, WorkerCapacity
-from ..messages.dispatch_errors import DispatchFailed
-from ..messages.errors import ConfigError
+from ..messages.dispatch_errors import DispatchFailed, RecorderFailed
+from ..messages.errors import ConfigError, LimenError
 from ..messages.names import dispatch_channel
 from . import _orders as orders
+from ._texts import text_of
 from .context import WorkerContext
 from .conversation import Conversation
 from .recorder import Recorder
@@ -55,16 +56,23 @@ def _new_id() -> str:
     return runtime().new_id()
 
 
+def _workflow_id(given: str | None) -> str:
+    return given or DEFAULT_WORKFLOW_ID
+
+
 @attrs.frozen(repr=False)
 class DispatchContext:
     """What a dispatch works with. Each part has a default that works: the process-wide pool, its router, no record."""
 
-    workflow_id: str = attrs.field(default=DEFAULT_WORKFLOW_ID, converter=lambda given: given or DEFAULT_WORKFLOW_ID)
+    workflow_id: str = attrs.field(default=DEFAULT_WORKFLOW_ID, converter=_workflow_id)
     worker_pool: WorkerContext = attrs.field(factory=default_worker_context)
     router: Any = None
     """A built-in router or a routing function to deploy on the channel; `None` leaves the one that is there."""
+    conversations: Callable[..., Conversation] = Conversation
+    """Makes the conversation of a dispatch."""
     recorder: Recorder | None = None
     ids: Callable[[], str] = _new_id
+    """Makes the id of a conversation."""
 
     def __repr__(self) -> str:
         """Show the workflow id only."""
@@ -83,41 +91,59 @@ def dispatch_activity(
 
     If the recorder has the conversation's outcome, that is the answer, and nothing else is touched. Raises
     `InvalidChannelName`; `ConfigError` when the request names another queue; `DispatchFailed` with its cause;
-    `pykka.Timeout` after `timeout` seconds, while the work goes on.
+    `ChannelLifecycleError`; `pykka.Timeout` after `timeout` seconds, while the work goes on.
     """
     context = context or DispatchContext()
     name = dispatch_channel(namespace, task_queue)
     if request.task_queue not in {None, task_queue}:
         raise ConfigError("task_queue", f"the request is for {request.task_queue!r}, the call for {task_queue!r}")
-    conversation_id = context.ids()
-    recorded = context.recorder.outcome(conversation_id) if context.recorder is not None else None
+    conversation_id = _checked_id(context.ids())
+    recorded = _recorded(str(name), context, conversation_id)
     if recorded is not None:
         return _replayed(str(name), context.workflow_id, recorded)
-    conversation = Conversation(
+    conversation = context.conversations(
         conversation_id,
         attrs.evolve(request, task_queue=task_queue),
         runtime().create_future(),
+        channel_name=str(name),
         workflow_id=context.workflow_id,
         recorder=context.recorder,
     )
     if context.router is not None:
         _deploy(context, namespace, task_queue)
     context.worker_pool.submit(namespace, task_queue, conversation)
-    return conversation.reply.get(timeout=timeout)
+    return conversation.result(timeout)
+
+
+def _checked_id(given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise ConfigError("ids", f"must give a text, and not an empty one, but gave a {type(given).__name__}")
+    return given
+
+
+def _recorded(name: str, context: DispatchContext, conversation_id: str) -> Completed | Failed | None:
+    if context.recorder is None:
+        return None
+    try:
+        return context.recorder.outcome(conversation_id)
+    except Exception as error:
+        raise RecorderFailed(name, context.workflow_id, "outcome", ran=False) from error
 
 
 def _replayed(name: str, workflow_id: str, recorded: Completed | Failed) -> Completed:
     if isinstance(recorded, Completed):
         return recorded
-    if isinstance(recorded.error, DispatchFailed):
+    if isinstance(recorded.error, LimenError):
         raise recorded.error
-    raise DispatchFailed(name, workflow_id, str(recorded.error)) from recorded.error
+    raise DispatchFailed(name, workflow_id, text_of(recorded.error)) from recorded.error
 
 
 def _deploy(context: DispatchContext, namespace: str, task_queue: str) -> None:
     router = context.router
     loaded = router if hasattr(router, "pick") or isinstance(router, LoadedRouter) else load_router(router)
-    context.worker_pool.channel(namespace, task_queue).session.ask(orders.Deploy(loaded))
+    session = context.worker_pool.channel(namespace, task_queue).session
+    if session.routing_slot.active is not loaded:
+        session.ask(orders.Deploy(loaded))
 
 
 def _forget_parent() -> None:

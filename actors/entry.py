@@ -1,10 +1,12 @@
 """A worker as its channel knows it: capacity, what it holds, whether it is to be offered.
 
-Only the channel changes an entry, but for the two facts `exited` and `manual`, which others write before they say so.
+Only the channel changes an entry, but for the facts `active`, `exited` and `culprit`, which others write before they
+say so.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +14,20 @@ from ..messages.activities import WorkerCapacity
 from ..messages.lifecycle import Down
 from ..messages.pool import MAX_IN_FLIGHT, ConsumerId, ConsumerStateView, DispatchWorker, PoolRow
 from .attempt import Attempt, Executor
+from .conversation import WAITING, Conversation
 
 OVERFLOW = 1 << 40
 """Added to the load of a worker whose slots are all taken but which still accepts: it comes after all others."""
+
+
+class Origin:
+    """The worker behind an entry, over all its incarnations: what they have in common for the channel."""
+
+    __slots__ = ("retired",)
+
+    def __init__(self) -> None:
+        self.retired = False
+        """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
 
 
 class WorkerEntry:
@@ -23,19 +36,28 @@ class WorkerEntry:
     __slots__ = (
         "__weakref__",
         "active",
+        "alone",
         "attempts",
+        "call_off",
         "capacity",
+        "culprit",
         "deliver",
+        "draining",
         "executor",
         "executor_name",
         "exited",
         "group",
+        "held",
         "inbox",
         "incarnation",
         "manual",
         "nudge",
+        "on_drained",
         "order",
+        "origin",
         "participant",
+        "reserved",
+        "settled",
         "since_s",
         "supervised",
         "version",
@@ -51,6 +73,8 @@ class WorkerEntry:
         participant: Any,
         deliver: Callable[[Attempt], None],
         *,
+        call_off: Callable[[Attempt], None] | None = None,
+        origin: Origin | None = None,
         executor: Executor | None = None,
         executor_name: str = "inbox",
         inbox: Any = None,
@@ -62,6 +86,9 @@ class WorkerEntry:
         self.capacity = capacity
         self.participant = participant
         self.deliver = deliver
+        self.call_off = call_off
+        """Tells the worker that an attempt is of no more use."""
+        self.origin = origin if origin is not None else Origin()
         self.executor = executor
         self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
         """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
@@ -74,6 +101,19 @@ class WorkerEntry:
         self.attempts: set[Attempt] = set()
         self.manual = 0
         """Slots that the worker's owner says are taken, apart from what the channel gave it."""
+        self.held: deque[Conversation] = deque()
+        """Requests that wait for exactly this worker; those that have to run alone are among them."""
+        self.alone = False
+        """Whether a suspect runs here, and so nothing else may."""
+        self.draining = False
+        """Whether it ends what it has and gets nothing new."""
+        self.reserved = False
+        """Whether it is not on offer for any of these reasons."""
+        self.settled = True
+        """Whether none of them holds and nobody waits for it in particular, so that any slot is like any other."""
+        self.on_drained: Any = None
+        self.culprit: Attempt | None = None
+        """The attempt that the worker dies of, where its executor knows."""
         self.exited: Down | None = None
         self.watch: Any = None
         self.order = 0
@@ -91,14 +131,47 @@ class WorkerEntry:
         limit = self.capacity.max_concurrent
         taken = self.manual + len(self.attempts)
         if taken < limit:
-            return self.active
-        return self.active and self.executor is not None and taken < limit + getattr(self.executor, "prefetch", 0)
+            return self.active and not self.reserved
+        return not self.reserved and self._has_prefetch(taken - limit)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether there is room for one of those that wait for exactly this worker."""
+        beyond = self.manual + len(self.attempts) - self.capacity.max_concurrent
+        return self.active if beyond < 0 else self._has_prefetch(beyond)
+
+    def _has_prefetch(self, beyond: int) -> bool:
+        return self.active and self.executor is not None and beyond < getattr(self.executor, "prefetch", 0)
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether its supervisor starts another incarnation now that this one has ended."""
+        ended_badly = self.exited is not None and not self.exited.reason.is_normal
+        return self.supervised and ended_badly and not self.origin.retired
 
     @property
     def load(self) -> int:
         """What a router compares: slots taken; a worker that only queues comes after all that have a free slot."""
         taken = self.manual + len(self.attempts)
         return taken if taken < self.capacity.max_concurrent else OVERFLOW + taken
+
+    def hold(self, conversation: Conversation) -> None:
+        """Let a request wait for this worker and no other."""
+        conversation.phase = WAITING
+        conversation.waits_for = self
+        self.held.append(conversation)
+
+    def next_held(self) -> Conversation | None:
+        """Show the first of those that wait for this worker, if it can be handed over now."""
+        if not self.held or self.alone or not self.has_slot:
+            return None
+        first = self.held[0]
+        return None if first.suspect and self.attempts else first
+
+    def reserve(self) -> None:
+        """Work out anew whether it is on offer."""
+        self.reserved = self.draining or self.alone or any(each.suspect for each in self.held)
+        self.settled = not self.reserved and not self.held
 
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ..messages.activities import ActivityResult, WorkerCapacity
+from ..messages.activities import ActivityResult, Completed, Failed, WorkerCapacity
 from ..messages.envelope import Envelope
-from ..messages.errors import InvalidCapacity, LimenError
+from ..messages.errors import ChannelLifecycleError, InvalidCapacity, LimenError
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
+from ._texts import text_of
 from .blueprint import Blueprint
 from .channel_handle import ChannelSession
 from .entry import WorkerEntry
-from .runtime import runtime
+from .subscription import Inbox
 
 if TYPE_CHECKING:
     from .executors.process import ChildRow
@@ -27,7 +29,7 @@ logger = logging.getLogger("limen")
 class Registrar(Protocol):
     """Who takes workers out of the pool again: the context."""
 
-    def unregister(self, blueprint: Blueprint) -> None:
+    def unregister(self, blueprint: Blueprint, drain_s: float) -> None:
         """Take a worker out, step by step."""
 
     def forsake(self, blueprint: Blueprint) -> None:
@@ -82,6 +84,11 @@ class WorkerRegistration:
         """Why the worker is gone for good; `None` while it is not."""
         return self._blueprint.exit_reason
 
+    @property
+    def closed(self) -> threading.Event:
+        """Set when the worker is gone for good. Wait on it; do not set it."""
+        return self._blueprint.gone
+
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Block until the worker is gone for good, at most `timeout` seconds; say whether it is."""
         return self._blueprint.gone.wait(timeout)
@@ -105,75 +112,83 @@ class WorkerRegistration:
 
         Visible in the next snapshot. More than the maximum is kept as it is.
         """
-        if isinstance(slots, bool) or not isinstance(slots, int) or slots < 0:
-            raise InvalidCapacity("in_flight", f"must be an int of 0 or more, not {slots!r}")
-        self._session.ask(orders.SetManual(self._entry, slots))
+        self._ask(orders.SetManual(self._entry, _checked_slots(slots)))
 
     def acquire(self) -> bool:
         """Take one slot for the worker's own use, if one is free. Never waits for one."""
-        return bool(self._session.ask(orders.TakeSlot(self._entry)))
+        return bool(self._ask(orders.TakeSlot(self._entry)))
 
     def release(self) -> None:
-        """Give back a slot taken with `acquire`."""
-        self._session.ask(orders.GiveSlot(self._entry))
+        """Give back a slot taken with `acquire`. Never fails: a worker that is gone has nothing to give back."""
+        self._release(self._entry)
 
     @contextmanager
     def slot(self) -> Iterator[bool]:
         """Hold a slot for the length of a block; gives `False`, and holds none, when all are taken."""
-        taken = self.acquire()
+        entry = self._entry
+        taken = bool(self._ask(orders.TakeSlot(entry)))
         try:
             yield taken
         finally:
             if taken:
-                self.release()
+                self._release(entry)
+
+    def _release(self, entry: WorkerEntry) -> None:
+        self._session.notice(orders.GiveSlot(entry))
 
     # --- work that the worker fetches itself --------------------------------------------------------------------
 
     def try_next(self) -> Envelope | None:
-        """Take the next envelope, in the order of arrival; `None` if there is none, or the worker is gone."""
-        return self._fetched(self._blueprint.inbox.try_take() if self._blueprint.inbox is not None else None)
+        """Take the next envelope, in the order of arrival; `None` if there is none, or the worker is gone.
+
+        Never blocks. Raises `ChannelLifecycleError` when the inbox fails, as do `next` and `anext`.
+        """
+        with self._reading():
+            return self._inbox.try_take()
 
     def next(self, timeout: float | None = None) -> Envelope | None:
         """Block up to `timeout` seconds for the next envelope; `None` when time is up or the worker is gone."""
-        return self._fetched(self._blueprint.inbox.take(timeout) if self._blueprint.inbox is not None else None)
+        with self._reading():
+            return self._inbox.take(timeout)
 
     async def anext(self) -> Envelope | None:
         """Wait for the next envelope without blocking the event loop; `None` when the worker is gone."""
-        inbox = self._blueprint.inbox
-        return self._fetched(await inbox.take_async() if inbox is not None else None)
+        with self._reading():
+            return await self._inbox.take_async()
 
     def respond(self, envelope: Envelope, result: ActivityResult) -> bool:
         """Answer a request that came in this envelope.
 
         `False`, and nothing happens, if it was not dispatched to this worker, or has been decided without it.
         """
-        attempt = self._blueprint.assigned.pop(envelope.message_id, None)
-        if attempt is None or attempt.claimed:
-            return False
-        attempt.outcome = (result, False)
-        self._session.notice(orders.Finished(attempt, result, answered=False))
-        return True
+        if not isinstance(result, Completed | Failed):
+            raise TypeError(f"a response is a Completed or a Failed, not a {type(result).__name__}")
+        return self._blueprint.respond(envelope.message_id, result)
 
-    def _fetched(self, envelope: Envelope | None) -> Envelope | None:
-        attempt = self._blueprint.assigned.get(envelope.message_id) if envelope is not None else None
-        if attempt is not None:
-            attempt.started_s = runtime().now()
-        return envelope
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except LimenError:
+            raise
+        except Exception as error:
+            raise ChannelLifecycleError(self.channel_name, f"the inbox failed: {text_of(error)}") from error
 
     # --- leaving ------------------------------------------------------------------------------------------------
 
-    def unregister(self) -> None:
+    def unregister(self, *, drain: float = 0.0) -> None:
         """Leave the pool: marked inactive, pruned, subscription dropped, watch ended, owned participant stopped.
 
-        Blocks until that is done, at most some seconds; on an actor's own thread it only says so. A second call, or
-        one after a crash, does nothing. Raises `ChannelLifecycleError` if the pool could not be told; the rest is
-        done all the same.
+        With `drain`, the worker is given nothing new and has so many seconds to finish what it has; what is left
+        then is handed to others. Unread messages are discarded. Blocks until it is done, at most some seconds more; on
+        an actor's own thread it only says so, and does not drain. A second call, or one after a crash, does nothing.
+        Raises `ChannelLifecycleError` if the pool could not be told; the rest is done all the same.
         """
         if self._finalizer.detach() is None:
             return
-        self._registrar.unregister(self._blueprint)
+        self._registrar.unregister(self._blueprint, drain)
 
-    def __enter__(self) -> WorkerRegistration:
+    def __enter__(self) -> Self:
         """Unregister at the end of the block."""
         return self
 
@@ -184,15 +199,34 @@ class WorkerRegistration:
         except LimenError:
             logger.exception("%r could not be unregistered in good order", self)
 
+    def _ask(self, order: object) -> Any:
+        try:
+            return self._session.ask(order)
+        except ChannelLifecycleError:
+            raise
+        except LimenError as error:
+            raise ChannelLifecycleError(self.channel_name, str(error)) from error
+
+    @property
+    def _inbox(self) -> Inbox:
+        assert self._blueprint.inbox is not None, "a worker that is registered has one"
+        return self._blueprint.inbox
+
     @property
     def _session(self) -> ChannelSession:
-        assert self._blueprint.channel is not None
+        assert self._blueprint.channel is not None, "a worker that is registered has one"
         return self._blueprint.channel.session
 
     @property
     def _entry(self) -> WorkerEntry:
-        assert self._blueprint.entry is not None
+        assert self._blueprint.entry is not None, "a worker that is registered has one"
         return self._blueprint.entry
+
+
+def _checked_slots(slots: Any) -> int:
+    if not isinstance(slots, int) or isinstance(slots, bool) or slots < 0:
+        raise InvalidCapacity("in_flight", f"must be an int of 0 or more, not {slots!r}")
+    return slots
 
 
 def _drop(registrar: Registrar, blueprint: Blueprint) -> None:

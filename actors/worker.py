@@ -7,6 +7,7 @@ stops when it is told.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from . import _orders as orders
 from .attempt import Attempt, Executor, Handler, Postbox
 from .links import LinkedActor, order_exit
 from .runtime import runtime
+
+logger = logging.getLogger("limen")
 
 ExecutorName = Literal["thread", "asyncio", "process"]
 
@@ -50,14 +53,20 @@ class WorkerActor(LinkedActor):
 class WorkerReport:
     """What an executor says, brought to the caller and to the channel: the caller first.
 
-    `channel` and `worker` are filled in before the first attempt is handed over.
+    `channel` is filled in before the first attempt is handed over, `worker` by `speak_for`.
     """
 
-    __slots__ = ("channel", "worker")
+    __slots__ = ("_failure", "_worker", "channel")
 
     def __init__(self) -> None:
         self.channel: Postbox
-        self.worker: ActorRef[Any]
+        self._worker: ActorRef[Any] | None = None
+        self._failure: BaseException | None = None
+
+    def speak_for(self, worker: ActorRef[Any]) -> None:
+        """Say whose executor it is. One that has failed by then takes its worker along at once."""
+        self._worker = worker
+        self._end_if_failed()
 
     def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
         """Answer the caller where nothing else is to be done first, and tell the channel; perhaps it has more.
@@ -70,7 +79,10 @@ class WorkerReport:
             self.channel.notice(orders.Finished(attempt, result, answered=False))
             return None
         following = self.channel.turn_over(attempt)
-        conversation.reply.set(result)
+        try:
+            conversation.settle(result)
+        except BaseException:  # a callback of the caller's: it must not cost the worker its slot
+            logger.exception("a callback failed to take the result of %s", conversation.id)
         if following is None:
             attempt.outcome = (result, True)
             self.channel.notice(orders.Finished(attempt, result, answered=True))
@@ -90,9 +102,16 @@ class WorkerReport:
         """Tell the channel."""
         self.channel.notice(orders.Returned(attempt, reason))
 
-    def fatal(self, error: BaseException) -> None:
+    def fatal(self, error: BaseException, culprit: Attempt | None = None) -> None:
         """End the worker; its end says the rest."""
-        order_exit(self.worker, ExitReason.from_error(error))
+        if culprit is not None and not culprit.claimed:
+            culprit.entry.culprit = culprit
+        self._failure = error
+        self._end_if_failed()
+
+    def _end_if_failed(self) -> None:
+        if self._worker is not None and self._failure is not None:
+            order_exit(self._worker, ExitReason.from_error(self._failure))
 
 
 def make_executor(

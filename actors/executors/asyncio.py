@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ...messages.activities import Completed, Failed
 from ...messages.errors import ActivityCancelled
 from ...messages.lifecycle import ExitReason
 from ..attempt import Attempt, Handler, Report
 from ..runtime import Thread, runtime
+from ._running import failure, handler_for
+
+logger = logging.getLogger("limen")
+
+GRACE_S = 2.0
+"""How long a cancelled coroutine has to end when its worker ends; then it is abandoned."""
 
 
 class AsyncioExecutor:
@@ -19,17 +27,21 @@ class AsyncioExecutor:
     name = "asyncio"
     prefetch = 0
 
-    def __init__(self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace_s: float = GRACE_S
+    ) -> None:
         self._handlers = handlers
         self._slots = slots
         self._report = report
         self._name = name
+        self._grace_s = grace_s
         self._runtime = runtime()
         self._now = self._runtime.now
-        self._lock = threading.Lock()
+        # Reentrant: a finaliser may end the worker in the middle of anything.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
-        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
+        self._tasks: dict[Attempt, asyncio.Task[Completed | Failed | None]] = {}
         self._closed = False
 
     def submit(self, attempt: Attempt) -> None:
@@ -37,8 +49,14 @@ class AsyncioExecutor:
         with self._lock:
             if self._closed:
                 return
-            loop = self._loop or self._start_loop()
-            loop.call_soon_threadsafe(self._begin, attempt)
+            try:
+                loop = self._loop or self._start_loop()
+            except RuntimeError as error:  # the system has no more threads to give
+                problem = error
+            else:
+                loop.call_soon_threadsafe(self._begin, attempt)
+                return
+        self._report.fatal(problem)
 
     def cancel(self, attempt: Attempt) -> None:
         """Cancel its task: the coroutine sees `CancelledError` at its next await."""
@@ -61,54 +79,93 @@ class AsyncioExecutor:
         thread.join(timeout_s)
         return not thread.is_alive()
 
+    # --- the loop's thread --------------------------------------------------------------------------------------
+
     def _start_loop(self) -> asyncio.AbstractEventLoop:
-        self._loop = loop = self._runtime.create_event_loop()
-        self._thread = self._runtime.start_thread(lambda: self._live(loop), f"limen-{self._name}-loop")
+        loop = self._runtime.create_event_loop()
+        try:
+            thread = self._runtime.start_thread(lambda: self._live(loop), f"limen-{self._name}-loop")
+        except RuntimeError:
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
         return loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
-            tasks = list(self._tasks.values())
-            for task in tasks:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            while not self._closed:
+                self._run_until_stopped(loop)
+            loop.call_soon(loop.stop)  # takes with it the one stop that may still be on its way
+            self._run_until_stopped(loop)
+            loop.run_until_complete(self._wind_up(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
+        except BaseException:
+            logger.exception("the event loop of worker %s did not end in good order", self._name)
         finally:
             asyncio.set_event_loop(None)
             loop.close()
 
-    def _begin(self, attempt: Attempt) -> None:
-        assert self._loop is not None
-        if not self._closed:
-            self._tasks[attempt] = self._loop.create_task(self._run(attempt))
+    def _run_until_stopped(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run; a task of the user's own that raises `SystemExit` or the like ends this worker, and no other."""
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - as above
+            with self._lock:
+                self._closed = True
+            self._report.fatal(error)
+
+    async def _wind_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel all tasks, those that activities have started too, and abandon those that will not have it."""
+        tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+        for task in tasks:
+            task.cancel()
+        stubborn: Iterable[Any] = (await asyncio.wait(tasks, timeout=self._grace_s))[1] if tasks else ()
+        for task in stubborn:
+            logger.warning("worker %s: a coroutine does not end although it was cancelled; it is abandoned", self._name)
+            task._log_destroy_pending = False  # noqa: SLF001 - it has just been logged
+
+    # --- one attempt, on the loop -------------------------------------------------------------------------------
+
+    def _begin(self, attempt: Attempt | None) -> None:
+        assert self._loop is not None, "it runs this"
+        if attempt is None or self._closed:
+            return
+        if attempt.claimed:
+            self._report.returned(attempt, ExitReason.normal())
+            return
+        attempt.started_s = self._now()
+        task = self._tasks[attempt] = self._loop.create_task(self._result_of(attempt))
+        task.add_done_callback(lambda done: self._ended(attempt, done))
 
     def _cancel(self, attempt: Attempt) -> None:
         task = self._tasks.get(attempt)
         if task is not None:
             task.cancel()
 
-    async def _run(self, attempt: Attempt) -> None:
-        attempt.started_s = self._now()
-        try:
-            result = await self._result_of(attempt)
-        finally:
-            self._tasks.pop(attempt, None)
-        if result is not None:
-            self._report.finished(attempt, result)
+    def _ended(self, attempt: Attempt, task: asyncio.Task[Completed | Failed | None]) -> None:
+        """Report, also for a task that was cancelled before its first step."""
+        del self._tasks[attempt]
+        if task.cancelled():
+            self._cancelled(attempt)
+        elif (result := task.result()) is not None:
+            self._begin(self._report.finished(attempt, result))
+
+    def _cancelled(self, attempt: Attempt) -> None:
+        if attempt.claimed:
+            self._report.returned(attempt, ExitReason.normal())
+        elif not self._closed:
+            cancelled = ActivityCancelled(attempt.request.activity_type, "the activity cancelled itself")
+            self._report.finished(attempt, Failed(cancelled))
 
     async def _result_of(self, attempt: Attempt) -> Completed | Failed | None:
-        """Await the activity; `None` when the worker dies of it, or the attempt needs no result."""
+        """Await the activity; `None` when the worker dies of it."""
         try:
-            return Completed(await self._handlers[attempt.request.activity_type](attempt.request))
-        except asyncio.CancelledError:
-            if not attempt.claimed and not self._closed:
-                return Failed(ActivityCancelled(attempt.request.activity_type, "the activity cancelled itself"))
-            self._report.returned(attempt, ExitReason.normal())
-            return None
+            return Completed(await handler_for(self._handlers, attempt.request.activity_type)(attempt.request))
         except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
-            return Failed(error)
+            return failure(error)
+        except asyncio.CancelledError:
+            raise
         except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
-            self._report.fatal(error)
+            self._report.fatal(error, attempt)
             return None

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...messages.activities import Completed, Failed
+from ...messages.activities import Completed
 from ...messages.lifecycle import ExitReason
 from ..attempt import Attempt, Handler, Report
 from ..runtime import Thread, runtime
+from ._running import failure, handler_for
 
 
 class ThreadExecutor:
@@ -49,18 +50,17 @@ class ThreadExecutor:
         """Do nothing: a queued attempt is passed over, a running one cannot be ended."""
 
     def close(self) -> None:
-        """Let every thread end after what it runs now."""
+        """Let every thread end after what it runs now; what is queued never begins."""
         self._closed = True
-        for _ in range(self._slots):
-            self._queue.put(None)
+        self._queue.put(None)
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until all threads have ended, at most so long; `False` if an activity still runs."""
         deadline_s = self._now() + timeout_s
-        for thread in self._threads:
-            if thread.ident != threading.get_ident():
-                thread.join(max(0.0, deadline_s - self._now()))
-        return not any(thread.is_alive() for thread in self._threads)
+        others = [thread for thread in list(self._threads) if thread.ident != threading.get_ident()]
+        for thread in others:
+            thread.join(max(0.0, deadline_s - self._now()))
+        return not any(thread.is_alive() for thread in others)
 
     def _start_thread(self) -> None:
         number = len(self._threads) + 1
@@ -69,16 +69,15 @@ class ThreadExecutor:
         except RuntimeError as error:  # the system has no more threads to give
             if not self._threads:
                 self._report.fatal(error)
-            return
+            return  # what is queued is for the threads that there are, and the next one tries again
         self._threads.append(thread)
 
     def _work(self) -> None:
         get, finished, runs, now = self._queue.get, self._report.finished, self._runs, self._now
-        look = self._report.look
         attempt: Any = get()
-        while attempt is not None:
+        while attempt is not None and not self._closed:
             if attempt is _NUDGE:
-                look()
+                self._report.look()
                 attempt = get()
                 continue
             if attempt.claimed:
@@ -88,13 +87,18 @@ class ThreadExecutor:
             attempt.started_s = now()
             conversation = attempt.conversation
             try:
-                result = runs[conversation.activity_type](conversation)
+                run = runs.get(conversation.activity_type) or handler_for(runs, conversation.activity_type)
+                result: Any = run(conversation)
             except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
-                result = Failed(error)
+                result = failure(error)
             except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
-                self._report.fatal(error)
+                self._report.fatal(error, attempt)
                 return
-            attempt = finished(attempt, result) or get()
+            attempt = finished(attempt, result)
+            if attempt is None:
+                conversation = result = None  # an idle thread keeps nothing alive
+                attempt = get()
+        self._queue.put(None)  # for the next thread
 
 
 _NUDGE = object()

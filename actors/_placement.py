@@ -1,0 +1,261 @@
+"""Who gets which slot: the half of a channel's core that knows who waits and who is free.
+
+Free slots never stand idle while somebody waits whom they could serve, but for two cases: a request waits for one
+particular worker that the routing function chose, and a worker is kept free for a request that has to run alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..messages.activities import Completed
+from ..messages.routing import RoutingMessage
+from ._candidates import Candidates
+from ._decisions import Ask, Close, Decision
+from ._verdicts import Verdicts
+from ._waiting import WaitingRoom
+from .attempt import Attempt
+from .conversation import CLOSED, NEW, ROUTING, RUNNING, WAITING, Conversation, Phase
+from .entry import WorkerEntry
+from .routers import LeastLoaded, Router
+
+
+class Placement:
+    """Workers, those who wait, and the router between them."""
+
+    def __init__(self, name: str, queue_limit: int) -> None:
+        self.name = name
+        self.queue_limit = queue_limit
+        """Requests that may wait for a slot; more are refused."""
+        self.router: Router | None = LeastLoaded()
+        """The built-in router; `None` while a routing function is deployed."""
+        self.swaps = True
+        """Whether a slot may go from one request to the next without the router, which has nothing to learn of it."""
+        self.candidates = Candidates()
+        self.waiting = WaitingRoom()
+        self.held = 0
+        """Requests that wait for one particular worker; the others are in `waiting`."""
+        self.saturated: set[str] = set()
+        """Activity types that are served here by workers none of which has a free slot now."""
+        self.apart: dict[Conversation, None] = {}
+        """Requests that are neither with a worker nor in line: between two tries, being routed, or on their way."""
+        self.named: dict[str, Conversation] = {}
+        """Open conversations whose callers chose the id."""
+        self.vacancies: dict[str, WorkerEntry] = {}
+        """The latest incarnation of each worker whose next one is on its way."""
+        self.routing: Ask | None = None
+        """What the routing function is being asked."""
+        self._verdicts = Verdicts(name)
+
+    def use(self, router: Router | None) -> None:
+        """Let this router decide."""
+        self.router = router
+        self.swaps = isinstance(router, LeastLoaded)
+
+    # --- finding a slot ------------------------------------------------------------------------------------
+
+    def _place(self, conversation: Conversation) -> list[Decision]:
+        """Find a slot for a request that has none."""
+        if self.apart:
+            self.apart.pop(conversation, None)
+        activity_type = conversation.activity_type
+        if self.router is not None:
+            entry = self.router.pick(self.candidates, activity_type, conversation.key)
+            if entry is not None:
+                return self._give(conversation, entry) if conversation.suspect else self._hand_over(conversation, entry)
+        elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:
+            return self._ask_router(conversation)
+        if not self._may_be_served(conversation):
+            return [self._close_for_lack(conversation)]
+        if not conversation.attempts and self.waiting.count + self.held >= self.queue_limit:
+            return [self._close(conversation, self._verdicts.full(conversation, self.waiting.count + self.held))]
+        self.waiting.add(conversation)
+        if self.router is not None and activity_type not in self.saturated:
+            self._note_saturation(activity_type)
+        return []
+
+    def _note_saturation(self, activity_type: str) -> None:
+        """Remember that requests of this type can do nothing but wait until a slot becomes free."""
+        if self.candidates.serves(activity_type):
+            self.saturated.add(activity_type)
+
+    def _again(self, attempt: Attempt) -> list[Decision]:
+        """Find a slot for a request that has just lost one: those that come before it have the first choice."""
+        conversation = attempt.conversation
+        if conversation.phase is not NEW:
+            return self._fill(attempt.entry)
+        nobody_waits = not self.waiting.count and not attempt.entry.held
+        if nobody_waits or not self._may_be_served(conversation):
+            return [*self._place(conversation), *self._fill(attempt.entry)]
+        self.apart.pop(conversation, None)
+        self.waiting.add(conversation)
+        decisions = self._fill(attempt.entry)
+        if conversation.in_line:
+            self.waiting.leave(conversation, NEW)
+            decisions += self._place(conversation)
+        return decisions
+
+    def _may_be_served(self, conversation: Conversation) -> bool:
+        """Whether waiting makes sense: somebody serves it, will serve it, or the caller gave it time."""
+        return self._is_served(conversation.activity_type) or conversation.is_patient
+
+    def _is_served(self, activity_type: str) -> bool:
+        return self.candidates.serves(activity_type) or any(
+            gone.capacity.max_concurrent > 0 and gone.capacity.serves(activity_type) for gone in self.vacancies.values()
+        )
+
+    def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
+        attempt = Attempt(conversation, entry, len(conversation.attempts) + 1)
+        conversation.attempts += (attempt,)
+        conversation.phase = RUNNING
+        if self.apart:
+            self.apart.pop(conversation, None)
+        entry.attempts.add(attempt)
+        self.candidates.changed(entry)
+        return [attempt]
+
+    def _free(self, attempt: Attempt) -> bool:
+        """Give back the slot; `False` if it was given back before, with its worker."""
+        entry = attempt.entry
+        if attempt not in entry.attempts:
+            return False
+        entry.attempts.remove(attempt)
+        self.saturated.clear()
+        if entry.reserved:
+            entry.alone = False
+            entry.reserve()
+        self.candidates.changed(entry)
+        return True
+
+    def _fill(self, entry: WorkerEntry) -> list[Decision]:
+        """Give a worker with room what waits for it."""
+        decisions = self._fill_held(entry) if entry.held else []
+        while self.waiting.count and entry.has_room and self._is_offered(entry):
+            conversation = self.waiting.next_for(entry.capacity.activity_types)
+            if conversation is None:
+                break
+            if self.router is None:
+                return decisions + self._fill_by_function(conversation)
+            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
+            if chosen is None:
+                break
+            self.waiting.leave(conversation, NEW)
+            give = self._give if conversation.suspect else self._hand_over
+            decisions += give(conversation, chosen)
+        return decisions
+
+    def _fill_all(self) -> list[Decision]:
+        waits = self.waiting.count + self.held
+        return [decision for entry in list(self.candidates) for decision in self._fill(entry)] if waits else []
+
+    def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
+        if self.routing is not None:
+            return []
+        self.waiting.leave(conversation, NEW)
+        return self._ask_router(conversation)
+
+    def _is_offered(self, entry: WorkerEntry) -> bool:
+        return self.candidates.entries.get(entry.worker_id) is entry
+
+    def _ask_router(self, conversation: Conversation) -> list[Decision]:
+        request = conversation.request
+        fields: dict[str, Any] = {
+            "activity_type": request.activity_type,
+            "task_queue": request.task_queue or self.name.rpartition(".")[2],
+            "input_content_type": request.input.content_type,
+        }
+        if conversation.key is not None:
+            fields["key"] = conversation.key
+        members = self.candidates.members(request.activity_type)
+        views = tuple(entry.view() for entry in members if entry.active and not entry.draining)
+        self._set_apart(conversation, ROUTING)
+        self.routing = Ask(conversation, RoutingMessage(fields), views)
+        return [self.routing]
+
+    # --- requests that wait for one particular worker -----------------------------------------------------------
+
+    def _give(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
+        """Hand over to this worker and no other: now, or when it has a slot, or for a suspect when it is empty."""
+        if entry.has_room and not conversation.suspect:
+            return self._hand_over(conversation, entry)
+        self.apart.pop(conversation, None)
+        entry.hold(conversation)
+        self.held += 1
+        self._reserve(entry)
+        return self._fill_held(entry)
+
+    def _fill_held(self, entry: WorkerEntry) -> list[Decision]:
+        decisions: list[Decision] = []
+        while self._is_offered(entry) and (conversation := entry.next_held()) is not None:
+            self._drop_held(conversation)
+            entry.alone = conversation.suspect
+            decisions += self._hand_over(conversation, entry)
+            self._reserve(entry)
+        return decisions
+
+    def _drop_held(self, conversation: Conversation) -> None:
+        entry: WorkerEntry = conversation.waits_for
+        entry.held.remove(conversation)
+        self.held -= 1
+        conversation.waits_for = None
+        self._reserve(entry)
+
+    def _take_held(self, entry: WorkerEntry) -> list[Conversation]:
+        """Let nobody wait for this worker in particular; give those that did, in search of a slot."""
+        held = list(entry.held)
+        for conversation in held:
+            self._drop_held(conversation)
+            self._set_apart(conversation, NEW)
+        return held
+
+    def _not_alone(self, entry: WorkerEntry) -> list[Decision]:
+        """Offer a worker again whose suspect has been called off: what it does from now on proves nothing."""
+        if not entry.alone:
+            return []
+        entry.alone = False
+        self._reserve(entry)
+        return self._fill(entry)
+
+    def _reserve(self, entry: WorkerEntry) -> None:
+        self.saturated.clear()
+        entry.reserve()
+        self.candidates.changed(entry)
+
+    # --- nobody to wait for -------------------------------------------------------------------------------------
+
+    def _hopeless(self) -> list[Decision]:
+        """Close what waits for workers that will not come."""
+        if not self.waiting.count:
+            return []
+        unserved = [each for each in self.waiting.of_types() if not self._is_served(each)]
+        lost = [conversation for each in unserved for conversation in self.waiting.of_type(each)]
+        return [self._close_for_lack(conversation) for conversation in lost if not conversation.is_patient]
+
+    def _unless_served(self, conversation: Conversation) -> list[Decision]:
+        """Close a request that waits for a worker that will not come."""
+        hopeless = conversation.in_line and not self._may_be_served(conversation)
+        return [self._close_for_lack(conversation)] if hopeless else []
+
+    def _close_for_lack(self, conversation: Conversation, why: str = "") -> Close:
+        error = self._verdicts.nobody(conversation, self.candidates.served_types(), why)
+        return self._close(conversation, error)
+
+    def _close(self, conversation: Conversation, outcome: Completed | BaseException) -> Close:
+        self._forget(conversation)
+        return Close(conversation, outcome)
+
+    def _forget(self, conversation: Conversation) -> None:
+        if conversation.phase is WAITING:
+            if conversation.waits_for is None:
+                self.waiting.leave(conversation, CLOSED)
+            else:
+                self._drop_held(conversation)
+        conversation.phase = CLOSED
+        if self.apart:
+            self.apart.pop(conversation, None)
+        if self.named:
+            self.named.pop(conversation.id, None)
+
+    def _set_apart(self, conversation: Conversation, phase: Phase) -> None:
+        conversation.phase = phase
+        self.apart[conversation] = None
