@@ -483,8 +483,8 @@ class ProcessExecutor:
             child.join(GRACE_S)
             self._died(child)
             return
+        # Its successor waits for the news of its death: the fork server would be busy forking, and tell us later.
         runtime().call_later(_HANG_UP_S, lambda: self._kill(child))
-        self._start_more()
 
     def _died(self, child: Child) -> None:
         with self._lock:

@@ -255,13 +255,21 @@ def test_every_watch_on_a_process_is_told_once(notices):
 
 def test_a_watcher_that_fails_keeps_nobody_from_being_told(notices, caplog):
     """Its error is logged."""
+
+    def fail(down):
+        notices(down)
+        raise LookupError("nobody there")
+
     with _process("fork", 0) as (process, give_sign):
-        watch(process, lambda _: 1 / 0)
+        watch(process, fail)
         watch(process, notices)
         give_sign()
+        notices.next()
+        _, thread = notices.next_with_thread()
+    thread.join(WAIT_S)
 
-        assert notices.next().reason.is_normal
     assert "failed to take the notice" in caplog.text
+    assert "nobody there" in caplog.text
 
 
 def test_the_watching_thread_ends_with_the_last_watch(notices):
