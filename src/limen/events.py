@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from ._patience import wait_patiently
 from .actors.runtime import runtime
 from .messages.events import Event
 
@@ -39,14 +40,14 @@ class EventStream:
 
     def next(self, timeout: float | None = None) -> Event | None:
         """Block up to `timeout` seconds for the next event; `None` when time is up or the stream is closed."""
-        deadline_s = None if timeout is None else runtime().now() + timeout
         with self._changed:
-            while not self._events and not self._closed:
-                left_s = None if deadline_s is None else deadline_s - runtime().now()
-                if left_s is not None and left_s <= 0:
-                    return None
-                self._changed.wait(left_s)
+            wait_patiently(self._wait, timeout)
             return self._events.popleft() if self._events else None
+
+    def _wait(self, timeout: float | None) -> bool:
+        if not self._events and not self._closed:
+            self._changed.wait(timeout)
+        return bool(self._events) or self._closed
 
     def close(self) -> None:
         """Take no more events; a reader gets what is buffered, and then the end. Idempotent."""

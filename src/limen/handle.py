@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
-from pykka import ActorDeadError, Timeout
+from pykka import ActorDeadError
 
+from ._patience import wait_patiently
 from .actors import _orders as orders
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
@@ -81,10 +82,10 @@ class Handle(Generic[R]):
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
         `ChannelLifecycleError` when the dispatcher was closed.
         """
+        if not self.done() and not self.wait(timeout):
+            raise self._late(timeout)
         try:
-            completed = self._conversation.reply.get(timeout=timeout)
-        except Timeout:
-            raise self._late(timeout) from None
+            completed = self._conversation.reply.get(timeout=0)
         except ActorDeadError as error:
             raise ChannelLifecycleError(self._conversation.channel_name, str(error)) from error
         return _value(completed)  # type: ignore[no-any-return]
@@ -101,6 +102,9 @@ class Handle(Generic[R]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until there is a result or an error, at most `timeout` seconds; say whether there is."""
+        return wait_patiently(self._wait, timeout)
+
+    def _wait(self, timeout: float | None) -> bool:
         try:
             self._conversation.reply.get(timeout=timeout)
         except SelfAskError:
@@ -162,12 +166,18 @@ def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> 
     for handle in waiting:
         handle.add_done_callback(finished.put)
     deadline_s = None if timeout is None else runtime().now() + timeout
+    came: list[Handle[R]] = []
+
+    def take(wait_s: float | None) -> bool:
+        with contextlib.suppress(_queue.Empty):
+            came.append(finished.get(timeout=wait_s))
+        return bool(came)
+
     for done in range(len(waiting)):
-        try:
-            yield finished.get(timeout=None if deadline_s is None else max(0.0, deadline_s - runtime().now()))
-        except _queue.Empty:
-            msg = f"{len(waiting) - done} of {len(waiting)} dispatches have no result after {timeout:g} s"
-            raise TimeoutError(msg) from None
+        left_s = None if deadline_s is None else max(0.0, deadline_s - runtime().now())
+        if not wait_patiently(take, left_s):
+            raise TimeoutError(f"{len(waiting) - done} of {len(waiting)} dispatches have no result after {timeout:g} s")
+        yield came.pop()
 
 
 def _value(completed: Completed) -> Any:
