@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-HOUSE = {"limen": "src/limen", "limen.actors": "actors", "limen.messages": "messages"}
+HOUSE = {
+    "limen": "src/limen",
+    "limen.actors": "actors",
+    "limen.messages": "messages",
+    "limen.testing": "src/limen/testing",
+}
 
 STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib"}  # the latter from Python 3.14 on
 
@@ -19,6 +24,7 @@ OUTSIDE = {
     "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
     "limen": {"attr", "attrs", "cattrs", "pykka", "typer", "rich"},
+    "limen.testing": {"attr", "attrs", "pykka", "pytest", "hypothesis"},
 }
 """What each package may import besides the standard library and limen.
 
@@ -29,6 +35,7 @@ BELOW = {
     "limen.messages": {"limen.messages"},
     "limen.actors": {"limen.actors", "limen.messages"},
     "limen": {"limen", "limen.actors", "limen.messages"},
+    "limen.testing": {"limen", "limen.actors", "limen.messages", "limen.testing"},
 }
 """Which of limen's packages each package may import."""
 
@@ -144,7 +151,7 @@ def test_the_two_folders_import_relatively():
     wrong = [
         f"{module}:{node.lineno}"
         for module in SOURCES
-        if _package(module) != "limen"
+        if _package(module) in {"limen.actors", "limen.messages"}
         for node in _nodes(module)
         if any(name.split(".")[0] in {"limen", "actors", "messages"} for name in _spelled(node))
     ]

@@ -40,7 +40,8 @@ def _name(owner: Any) -> str:
     return str(getattr(owner, "actor_ref", owner))
 
 
-def _refuse_at_once(envelope: Envelope[Any], owner: Any) -> None:
+def refuse_at_once(envelope: Envelope[Any], owner: Any) -> None:
+    """Turn a message away at the door: a tell raises `ActorDeadError`, an ask is answered with it."""
     error = ActorDeadError(f"{_name(owner)} not found")
     if envelope.reply_to is None:
         raise error
@@ -65,7 +66,7 @@ class ThreadMailbox:
     def put(self, envelope: Envelope[Any]) -> None:
         """Queue a message. After the close, a tell raises `ActorDeadError` and an ask is answered with it."""
         if self.closed:
-            return _refuse_at_once(envelope, self.owner)
+            return refuse_at_once(envelope, self.owner)
         if envelope.reply_to is not None:
             envelope.reply_to.owed_by = self  # type: ignore[attr-defined]
         self._queue.put(envelope)
@@ -136,7 +137,7 @@ class PooledMailbox:
     def put(self, envelope: Envelope[Any]) -> None:
         """Queue a message and see that it is served. After the close, as `ThreadMailbox.put`."""
         if self.closed:
-            return _refuse_at_once(envelope, self.owner)
+            return refuse_at_once(envelope, self.owner)
         if envelope.reply_to is not None:
             envelope.reply_to.owed_by = self  # type: ignore[attr-defined]
         self._pool.deliver(self, self._messages, envelope)

@@ -1,0 +1,149 @@
+"""In place of child processes: tasks that can vanish as a process does, with no reply and no `finally`.
+
+Arguments and results are copied by pickle, as between a parent and its children. The pipes are not simulated.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from ..actors.attempt import Attempt, Handler, Report
+from ..actors.runtime import runtime
+from ..messages.activities import ActivityRequest, Completed, Failed, with_input
+from ..messages.lifecycle import ExitReason
+from ..messages.payloads import Local
+from ._errors import SimulationEnd
+from ._task import Task
+from ._waits import SimulatedQueue
+
+KILLED = -9
+"""The exit code of a child that is crashed: SIGKILL's."""
+
+
+class Child:
+    """One simulated child process."""
+
+    def __init__(self, work: SimulatedQueue) -> None:
+        self.work = work
+        self.attempt: Attempt | None = None
+        self.task: Task
+        self.cancelled = False
+
+
+class SimulatedProcesses:
+    """Runs each attempt in a simulated child. What the children say is read by a task of the parent's."""
+
+    name = "process"
+    prefetch = 0
+
+    def __init__(self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str) -> None:
+        self._handlers = handlers
+        self._slots = slots
+        self._report = report
+        self._name = name
+        self._runtime: Any = runtime()
+        self._news: SimulatedQueue = self._runtime.create_queue()
+        self._reader: Any = None
+        self._waiting: deque[Attempt] = deque()
+        self._children: list[Child] = []
+        self._closed = False
+
+    def submit(self, attempt: Attempt) -> None:
+        """Run it in a child that is idle, or in another one."""
+        if self._closed:
+            return
+        if self._reader is None:
+            self._reader = self._runtime.start_thread(self._read, f"{self._name} reader")
+        self._waiting.append(attempt)
+        self._hand_out()
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Kill the child that runs it."""
+        for child in self._children:
+            if child.attempt is attempt:
+                child.cancelled = True
+                self._runtime.scheduler.vanish(child.task)
+                return
+
+    def close(self) -> None:
+        """Kill all children."""
+        self._closed = True
+        self._news.put(None)
+        for child in list(self._children):
+            if not child.task.done:
+                self._runtime.scheduler.vanish(child.task)
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait until what they said has been read."""
+        if self._reader is None:
+            return True
+        self._reader.join(timeout_s)
+        return not self._reader.is_alive()
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            child = next((each for each in self._children if each.attempt is None), None)
+            if child is None:
+                if len(self._children) >= self._slots:
+                    return
+                child = self._start_child()
+            child.attempt = attempt = self._waiting.popleft()
+            child.work.put(attempt)
+
+    def _start_child(self) -> Child:
+        child = Child(self._runtime.create_queue())
+        self._children.append(child)
+        child.task = self._runtime.start_task(lambda: self._live(child), f"{self._name} child")
+        child.task.on_vanish = lambda: self._buried(child)
+        child.task.mortal = issubclass(Child, self._runtime.scheduler.knobs.crash)
+        return child
+
+    def _live(self, child: Child) -> None:
+        """What happens in the child."""
+        while True:
+            attempt: Attempt = child.work.get()
+            attempt.started_s = self._runtime.now()
+            try:
+                result: Completed | Failed = Completed(self._perform(attempt.request))
+            except SimulationEnd:
+                raise
+            except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
+                result = Failed(error)
+            except BaseException:  # noqa: BLE001 - SystemExit and the like end this child, and no other
+                self._runtime.scheduler.vanish(child.task)
+                raise
+            self._news.put((child, attempt, result))
+
+    def _perform(self, request: ActivityRequest) -> Any:
+        given = request.input
+        if isinstance(given, Local):
+            request = with_input(request, Local(pickle.loads(pickle.dumps(given.value))))
+        output = self._handlers[request.activity_type](request)
+        return Local(pickle.loads(pickle.dumps(output.value))) if isinstance(output, Local) else output
+
+    def _buried(self, child: Child) -> None:
+        """Tell the reader that a child has gone. Called by whoever made it vanish; no scheduling point."""
+        self._news.post((child, child.attempt, None))
+
+    def _read(self) -> None:
+        """What happens in the parent: news in the order in which it came."""
+        while (news := self._news.get()) is not None:
+            child, attempt, result = news
+            if result is None:
+                self._gone(child)
+                continue
+            child.attempt = None
+            self._report.finished(attempt, result)
+            self._hand_out()
+
+    def _gone(self, child: Child) -> None:
+        self._children.remove(child)
+        attempt = child.attempt
+        if attempt is not None and not self._closed:
+            reason = ExitReason.killed("cancelled") if child.cancelled else ExitReason.from_exit_code(KILLED)
+            say = self._report.crashed if attempt.started_s is not None else self._report.returned
+            say(attempt, reason)
+        self._hand_out()
