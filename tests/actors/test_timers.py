@@ -1,5 +1,6 @@
 """Timers and the flag: small parts of the runtime that everything leans on."""
 
+import functools
 import queue
 import threading
 import time
@@ -22,12 +23,16 @@ def timers() -> Timers:
 def test_timers_fire_in_the_order_of_their_time(timers):
     """The earliest first, whatever the order of setting; never early."""
     fired: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    begun_s = time.monotonic()
-    for delay_s in (0.03, 0.01, 0.02):
-        timers.call_later(delay_s, lambda delay_s=delay_s: fired.put((delay_s, time.monotonic() - begun_s)))
+
+    def fire(delay_s: float) -> None:
+        fired.put((delay_s, time.monotonic()))
+
+    set_for_s = {
+        delay_s: timers.call_later(delay_s, functools.partial(fire, delay_s)).at_s for delay_s in (0.03, 0.01, 0.02)
+    }
     heard = [soon(fired) for _ in range(3)]
-    assert [delay_s for delay_s, _ in heard] == [0.01, 0.02, 0.03]
-    assert all(at_s >= delay_s for delay_s, at_s in heard)
+    assert [delay_s for delay_s, _ in heard] == sorted(set_for_s, key=lambda delay_s: set_for_s[delay_s])
+    assert all(at_s >= set_for_s[delay_s] for delay_s, at_s in heard)
 
 
 def test_a_cancelled_timer_never_fires(timers):
