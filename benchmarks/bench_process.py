@@ -150,7 +150,7 @@ class _Report:
 
     returned = crashed
 
-    def fatal(self, error: BaseException) -> None:
+    def fatal(self, error: BaseException, culprit: Attempt | None = None) -> None:
         raise error
 
 

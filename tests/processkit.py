@@ -58,7 +58,7 @@ class Recorder:
     def returned(self, attempt: Attempt, reason: ExitReason) -> None:
         self._told.put(("returned", attempt, reason))
 
-    def fatal(self, error: BaseException) -> None:
+    def fatal(self, error: BaseException, culprit: Attempt | None = None) -> None:
         self._told.put(("fatal", None, error))
 
     def next(self) -> tuple[str, Any, Any]:

@@ -178,16 +178,15 @@ class _Child:
         os._exit(_ORPHANED)
 
     def _give_back(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            return  # nothing is at hand: the main thread waits for work
-        try:
-            with contextlib.suppress(BlockingIOError):
+        """Answer with what was at hand; if the main thread is just taking more, the parent will ask again."""
+        if self._reading.acquire(blocking=False):
+            try:
                 while True:
                     self._take(self._incoming.receive(socket.MSG_DONTWAIT))
-        except (EOFError, ConnectionError):
-            return
-        finally:
-            self._reading.release()
+            except (BlockingIOError, EOFError, ConnectionError):
+                pass
+            finally:
+                self._reading.release()
         numbers = []
         with contextlib.suppress(IndexError):
             while True:

@@ -145,8 +145,11 @@ class Child:
         self.last_words: tuple[str, str] | None = None
         """Type and text of the exception that ended it."""
         self.recalled = False
-        self.seen = 0
+        """Whether it has been asked for what it has not begun, and has not answered."""
+        self.seen: int | None = None
+        """What it ran when it was looked at."""
         self.seen_s = 0.0
+        """Since when it has run that, as far as has been seen."""
 
     @classmethod
     def start(cls, name: str, handlers: Mapping[str, bytes], begun: Begun | None, position: int) -> Child:

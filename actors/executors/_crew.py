@@ -202,6 +202,7 @@ class Crew:
     def take_back(self, child: Child, numbers: list[int], now_s: float) -> None:
         """Let what a child has given back wait for another."""
         self.put_back(child.sent.pop(number) for number in numbers if number in child.sent)
+        child.recalled = False
         self.free(child, now_s)
 
     def holder(self, attempt: Attempt) -> Child | None:

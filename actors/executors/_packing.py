@@ -6,13 +6,14 @@ Whatever does not pickle, on either side and in either direction, becomes an `Un
 
 from __future__ import annotations
 
+import functools
 import pickle
 import traceback
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
-from ...messages.activities import ActivityRequest, Completed, Failed, completed_with
+from ...messages.activities import ActivityRequest, Completed, Failed, completed_with, with_input
 from ...messages.errors import UnpicklableError
 from ...messages.payloads import Local, Payload
 from ..attempt import Attempt
@@ -124,10 +125,17 @@ def unpack_request(item: Item, activity_type: str) -> ActivityRequest:
     """Give the request again. Runs code of the user's and raises what it raises."""
     kind, _, data, content_type, limits = item
     given = Payload(data, content_type) if kind == PAYLOAD else Local(pickle.loads(data))
+    return with_input(_template(activity_type, limits), given)
+
+
+@functools.lru_cache(maxsize=256)
+def _template(activity_type: str, limits: Any) -> ActivityRequest:
     if limits is None:
-        return ActivityRequest(activity_type, given)
+        return ActivityRequest(activity_type)
     queue, *spans = limits
-    return ActivityRequest(activity_type, given, queue, *(None if span is None else timedelta(*span) for span in spans))
+    return ActivityRequest(
+        activity_type, Payload(), queue, *(None if span is None else timedelta(*span) for span in spans)
+    )
 
 
 # --- outcomes, packed by the child ------------------------------------------------------------------------------------

@@ -463,10 +463,10 @@ class ProcessExecutor:
             holding = [child for child in self._crew.serving if len(child.sent) > 1]
             self._watches = bool(holding)
             for child in holding:
-                number = child.running() or 0
-                if number != child.seen:
+                number = child.running()
+                if number is None or number != child.seen or child.recalled:
                     child.seen, child.seen_s = number, now_s
-                elif now_s - child.seen_s > _STUCK_S and not child.recalled:
+                elif now_s - child.seen_s > _STUCK_S:
                     child.holds_long = True
                     child.recall()
 
