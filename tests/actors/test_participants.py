@@ -144,7 +144,7 @@ def test_a_subprocess_is_watched_and_stays_its_owners(code, reason, notices):
     assert notices.none_left()
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_owner_and_watcher_learn_the_same_exit_code(method, notices):
     """An owner who waits in `join` while we watch gets the right code, and so do we, time after time."""
     for code in range(1, 11):
