@@ -43,11 +43,11 @@ class Crew:
 
     # --- children come and go -----------------------------------------------------------------------------------------
 
-    def take_position(self, starting: int) -> int | None:
-        """Give the position of one more child to start, if one is lacking; `starting` are on their way."""
+    def take_position(self) -> int | None:
+        """Give the position of one more child to start, if one is lacking. Call it when none is being started."""
         wanted = self.slots + 1 if self.slots else 0
         here = sum(not child.ending and child.hears for child in self.children)
-        if here + starting >= wanted or not self._free:
+        if here >= wanted or not self._free:
             return None
         return self._free.pop()
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import pickle
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from ...messages.activities import ActivityRequest, Completed, Failed, completed_with, with_input
 from ...messages.errors import UnpicklableError
 from ...messages.payloads import Local, Payload
-from ..attempt import Attempt
+from ..attempt import Attempt, Handler
 
 PAYLOAD, OBJECT, ERROR, UNPICKLABLE = range(4)
 """What the first field of an item or an outcome says of the others."""
@@ -43,6 +43,20 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
+
+
+# --- handlers, packed by the parent -----------------------------------------------------------------------------------
+
+
+def pickle_handlers(handlers: Mapping[str, Handler]) -> dict[str, bytes]:
+    """Pickle what will run in the children. Raises `UnpicklableError` for what they could not find by its name."""
+    pickled = {}
+    for activity_type, handler in handlers.items():
+        try:
+            pickled[activity_type] = pickle.dumps(handler, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise UnpicklableError("activity", type(handler).__name__, activity_type) from error
+    return pickled
 
 
 # --- requests, packed by the parent -----------------------------------------------------------------------------------
@@ -116,6 +130,16 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return (part for pair in value.items() for part in pair)
     return ()
+
+
+def as_unpicklable(error: BaseException, attempt: Attempt) -> UnpicklableError:
+    """Give what an attempt fails with whose argument could not be packed."""
+    if isinstance(error, UnpicklableError):
+        return error
+    given = attempt.request.input
+    made = UnpicklableError("argument", type(getattr(given, "value", given)).__name__, attempt.activity_type)
+    made.__cause__ = error
+    return made
 
 
 # --- requests, unpacked by the child ----------------------------------------------------------------------------------

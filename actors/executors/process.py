@@ -11,9 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
-import selectors
-import socket
 import sys
 import threading
 import time
@@ -36,7 +33,17 @@ from ._begun import Begun
 from ._children import SHARES_MEMORY, Child, ChildExited, ChildRow, ChildStarted, check_can_start
 from ._crew import Crew, Entry
 from ._framing import frame
-from ._packing import Item, RemoteTraceback, pack_request, packs_quickly, unpack_outcome
+from ._lines import Lines
+from ._packing import (
+    Item,
+    RemoteTraceback,
+    as_unpicklable,
+    pack_request,
+    packs_quickly,
+    pickle_handlers,
+    unpack_outcome,
+)
+from ._starter import FAILED_STARTS, Starter
 
 __all__ = ["ChildExited", "ChildRow", "ChildStarted", "ProcessExecutor", "RemoteTraceback"]
 
@@ -54,8 +61,6 @@ _STUCK_S = 0.01
 _TICK_S = 0.005
 _PREFETCH = 256
 """How many short activities more than there are slots are accepted, for each slot."""
-_FAILED_STARTS = 3
-"""After so many children in a row that died before they were ready, no more are started."""
 _REFILL = RestartIntensity(max_restarts=50, within_s=10.0)
 """How many deaths of children a worker survives."""
 
@@ -81,7 +86,7 @@ class ProcessExecutor:
         on_child_event: OnChildEvent | None = None,
     ) -> None:
         check_can_start()
-        self._pickled = _pickle_handlers(handlers)
+        self._pickled = pickle_handlers(handlers)
         self._kinds = {activity_type: type(handler).__name__ for activity_type, handler in handlers.items()}
         self._numbers = {activity_type: number for number, activity_type in enumerate(handlers)}
         self._report = report
@@ -96,31 +101,26 @@ class ProcessExecutor:
         self._closed = False
         self._failed = False
         self._killing: Timer | None = None
-        self._starting = 0
-        self._started = 0
-        self._failed_starts = 0
-        self._starter: threading.Thread | None = None
         self._newcomers: deque[Child] = deque()
-        self._full: deque[Child] = deque()
-        """Children whose line had no room for all that was sent."""
-        self._awake = False
-        """Whether a wake is on its way to the reader."""
-        self._attention = False
-        """Whether something was left for the reader."""
         self._telling = 0
         """The reader, while it tells of results: what it is given meanwhile is sent together."""
         self._watches = False
         """Whether something waits inside a child, behind what it runs."""
         self._begun = Begun(self._crew.positions) if SHARES_MEMORY else None
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._woken.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._lines = Lines()
+        self._starter = Starter(
+            name,
+            self._crew,
+            self._lock,
+            start=self._start_child,
+            landed=self._landed,
+            done=self._lines.wake,
+            failed=self._fail,
+        )
         self._reader = threading.Thread(target=self._read, name=f"limen-process-{name}", daemon=True)
         self._reader.start()
         _living.add(self)
-        self._start_more()
+        self._starter.start_lacking()
 
     # --- what the worker and the channel call: any thread, never blocks -----------------------------------------------
 
@@ -143,7 +143,7 @@ class ProcessExecutor:
                 crew.waiting.append((attempt, item))
                 is_sent = not crew.idle
         if not is_sent:
-            self._wake()
+            self._lines.wake()
 
     def cancel(self, attempt: Attempt) -> None:
         """Drop it if it waits, end the child that runs it. It is reported as returned or crashed, to free its slot."""
@@ -158,7 +158,7 @@ class ProcessExecutor:
                 runtime().call_later(GRACE_S, lambda: self._kill(child))
         if waited:
             self._report.returned(attempt, ExitReason.killed("cancelled"))
-        self._start_more()
+        self._starter.start_lacking()
 
     @staticmethod
     def _runs(child: Child, attempt: Attempt) -> bool:
@@ -175,15 +175,15 @@ class ProcessExecutor:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
+            self._closed = self._starter.closed = True
             self.prefetch = 0
             self._crew.waiting.clear()
             self._crew.idle.clear()
             for child in self._crew.children:
                 child.dismiss()
-            if self._crew.children or self._starter is not None:
+            if self._crew.children or self._starter.is_busy:
                 self._killing = runtime().call_later(GRACE_S, self._kill_all)
-        self._wake()
+        self._lines.wake()
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until all children, threads and files are gone, at most so long; `False` if some are left."""
@@ -191,61 +191,17 @@ class ProcessExecutor:
             self._reader.join(timeout_s)
         return not self._reader.is_alive()
 
-    # --- starting children: a thread of its own, while there are any to start -----------------------------------------
+    # --- starting children: see `_starter` ----------------------------------------------------------------------------
 
-    def _start_more(self) -> None:
-        with self._lock:
-            if self._closed or self._starter is not None:
-                return
-            position = self._crew.take_position(self._starting)
-            if position is None:
-                return
-            self._starting += 1
-            self._starter = threading.Thread(
-                target=self._start_children, args=(position,), name=f"limen-process-start-{self._name}", daemon=True
-            )
-            try:
-                self._starter.start()
-            except RuntimeError as error:  # the system has no more threads to give
-                self._starter = None
-                self._starting -= 1
-                self._crew.give_back(position)
-                problem = error
-            else:
-                return
-        self._fail(problem)
+    def _start_child(self, name: str, position: int) -> Child:
+        return Child.start(name, self._pickled, self._begun, position)
 
-    def _start_children(self, position: int | None) -> None:
-        problem: BaseException | None = None
-        while position is not None:
-            child, problem = self._start_child(position)
-            with self._lock:
-                self._starting -= 1
-                if child is None:
-                    self._crew.give_back(position)
-                    self._failed_starts += 1
-                else:
-                    self._crew.children.add(child)
-                    self._newcomers.append(child)
-                    if self._closed:
-                        child.dismiss()
-                enough = self._closed or self._failed_starts >= _FAILED_STARTS
-                position = None if enough else self._crew.take_position(self._starting)
-                if position is None:
-                    self._starter = None
-                else:
-                    self._starting += 1
-            self._wake()
-        if problem is not None:
-            self._fail(problem)
-
-    def _start_child(self, position: int) -> tuple[Child | None, BaseException | None]:
-        self._started += 1
-        try:
-            return Child.start(f"limen-{self._name}-{self._started}", self._pickled, self._begun, position), None
-        except Exception as error:
-            logger.exception("a child process of %s could not be started", self._name)
-            return None, error
+    def _landed(self, child: Child) -> None:
+        """Take in a child that was just started. With the lock."""
+        self._crew.children.add(child)
+        self._newcomers.append(child)
+        if self._closed:
+            child.dismiss()
 
     # --- the reader ---------------------------------------------------------------------------------------------------
 
@@ -262,63 +218,36 @@ class ProcessExecutor:
 
     def _turn(self) -> bool:
         """Wait for something to happen and deal with it; `False` when all is over."""
-        for key, events in self._selector.select(_TICK_S if self._watches else None):
-            child = key.data
-            if child is None:
-                self._drain_wakes()
-            elif child not in self._crew.children:
+        for child, happening in self._lines.wait(_TICK_S if self._watches else None):
+            if child not in self._crew.children:
                 continue  # its end came first
-            elif key.fileobj is child.data:
-                self._line_ready(child, events)
-            else:
+            if happening == "said":
+                self._listen(child)
+            elif happening == "ended":
                 self._died(child)
+            else:
+                self._flush(child)
         if self._watches:
             self._take_back_stuck()
-        return self._attend() if self._attention else True
+        return self._attend() if self._lines.attention else True
 
     def _attend(self) -> bool:
         """Deal with what other threads left for this one; `False` when all is over."""
-        self._attention = False
+        self._lines.attention = False
         while self._newcomers:
-            self._welcome(self._newcomers.popleft())
+            self._lines.add(self._newcomers.popleft())
         self._pump()
-        while self._full:
-            self._await_room(self._full.popleft())
+        self._lines.await_rooms()
         with self._lock:
-            return not self._closed or bool(self._crew.children) or self._starter is not None
+            return not self._closed or bool(self._crew.children) or self._starter.is_busy
 
-    def _wake(self) -> None:
-        """Have the reader attend to what this thread left for it."""
-        self._attention = True
-        if self._awake:
-            return
-        self._awake = True
-        with contextlib.suppress(OSError):  # full: it is awake; closed: it is over
-            self._waker.send(b"\0")
+    def _flush(self, child: Child) -> None:
+        with self._lock:
+            flushed = child.flush()
+        if flushed:
+            self._lines.room_made(child)
 
-    def _drain_wakes(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._woken.recv(64)
-        self._awake = False
-        self._attention = True
-
-    def _welcome(self, child: Child) -> None:
-        self._selector.register(child.data, selectors.EVENT_READ, child)
-        if sys.platform != "win32":
-            self._selector.register(child.sentinel, selectors.EVENT_READ, child)
-
-    def _await_room(self, child: Child) -> None:
-        with contextlib.suppress(KeyError, ValueError):  # it has died meanwhile
-            self._selector.modify(child.data, selectors.EVENT_READ | selectors.EVENT_WRITE, child)
-
-    def _line_ready(self, child: Child, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
-            with self._lock:
-                flushed = child.flush()
-            if flushed:
-                self._selector.modify(child.data, selectors.EVENT_READ, child)
-        if not events & selectors.EVENT_READ:
-            return
+    def _listen(self, child: Child) -> None:
         try:
             messages = child.incoming.receive()
         except BlockingIOError:
@@ -341,7 +270,7 @@ class ProcessExecutor:
         if type(message) is list:
             self._results(child, message)
             return
-        self._attention = True
+        self._lines.attention = True
         match message:
             case (_child.READY,):
                 self._ready(child)
@@ -357,7 +286,7 @@ class ProcessExecutor:
 
     def _ready(self, child: Child) -> None:
         with self._lock:
-            self._failed_starts = 0
+            self._starter.failures = 0
             self._crew.ready(child)
         self._tell(ChildStarted(child.pid))
 
@@ -395,7 +324,7 @@ class ProcessExecutor:
             return
         with self._lock:
             self._crew.waiting.append((after, None))
-        self._wake()
+        self._lines.wake()
 
     # --- handing out work ---------------------------------------------------------------------------------------------
 
@@ -430,7 +359,7 @@ class ProcessExecutor:
             try:
                 item = packed or pack_request(attempt.request, self._numbers[attempt.activity_type])
             except BaseException as error:  # noqa: BLE001 - a pickle of the user's may raise anything
-                self._finish(attempt, Failed(_as_unpicklable(error, attempt)))
+                self._finish(attempt, Failed(as_unpicklable(error, attempt)))
             else:
                 attempts.append(attempt)
                 items.append(item)
@@ -441,7 +370,7 @@ class ProcessExecutor:
             return frame((child.next_number, items))
         except ValueError as error:  # 2 GiB or more
             for attempt in attempts:
-                self._finish(attempt, Failed(_as_unpicklable(error, attempt)))
+                self._finish(attempt, Failed(as_unpicklable(error, attempt)))
             attempts.clear()
             return []
 
@@ -452,8 +381,7 @@ class ProcessExecutor:
             self._watches = True
         if child.write(pieces):
             return True
-        self._full.append(child)
-        self._attention = True
+        self._lines.await_room(child)
         return False
 
     def _take_back_stuck(self) -> None:
@@ -474,11 +402,11 @@ class ProcessExecutor:
 
     def _line_lost(self, child: Child) -> None:
         """Give it no more; its death is near, and if it is not, we see to it."""
-        self._selector.unregister(child.data)
+        self._lines.line_lost(child)
         with self._lock:
             child.hears = False
             self._crew.withdraw(child)
-        self._attention = True
+        self._lines.attention = True
         if sys.platform == "win32":
             child.join(GRACE_S)
             self._died(child)
@@ -496,7 +424,8 @@ class ProcessExecutor:
         with self._lock:
             guilty = self._crew.bury(child)
             activity_type = guilty.activity_type if guilty is not None else None
-        self._forget(child)
+        self._lines.remove(child)
+        child.release()
         self._pump()
         if guilty is not None and not self._closed:
             cancelled = guilty is child.cancelled
@@ -504,21 +433,13 @@ class ProcessExecutor:
         self._tell(ChildExited(child.pid, reason, activity_type))
         if not child.ending:
             self._count_death(child, reason)
-        self._start_more()
-        self._attention = True
-
-    def _forget(self, child: Child) -> None:
-        for fileobj in (child.data, child.sentinel):
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(fileobj)
-        with contextlib.suppress(ValueError):
-            self._full.remove(child)
-        child.release()
+        self._starter.start_lacking()
+        self._lines.attention = True
 
     def _count_death(self, child: Child, reason: ExitReason) -> None:
         if not child.ready:
-            self._failed_starts += 1
-        if self._failed_starts >= _FAILED_STARTS:
+            self._starter.failures += 1
+        if self._starter.failures >= FAILED_STARTS:
             self._fail(ChildStartFailed(self._name, str(reason)))
         limit = self._restarts.limit
         if self._restarts.passed_by(self._now()):
@@ -533,7 +454,7 @@ class ProcessExecutor:
         with self._lock:
             for child in self._crew.children:
                 child.kill()
-            if self._starter is not None:
+            if self._starter.is_busy:
                 self._killing = runtime().call_later(GRACE_S, self._kill_all)
 
     def _fail(self, error: BaseException) -> None:
@@ -563,9 +484,7 @@ class ProcessExecutor:
         self._free_files()
 
     def _free_files(self) -> None:
-        self._selector.close()
-        self._waker.close()
-        self._woken.close()
+        self._lines.close()
         if self._begun is not None:
             self._begun.close()
 
@@ -573,6 +492,7 @@ class ProcessExecutor:
         """Let go of everything in a forked copy of this process: the children are not its own."""
         self._lock = threading.Lock()
         self._closed = True
+        self._starter.leave_to_parent(self._lock)
         for child in self._crew.children:
             child.close_lines()
         self._crew.children.clear()
@@ -590,22 +510,3 @@ def _leave_all_to_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all_to_parent)
-
-
-def _pickle_handlers(handlers: Mapping[str, Handler]) -> dict[str, bytes]:
-    pickled = {}
-    for activity_type, handler in handlers.items():
-        try:
-            pickled[activity_type] = pickle.dumps(handler, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise UnpicklableError("activity", type(handler).__name__, activity_type) from error
-    return pickled
-
-
-def _as_unpicklable(error: BaseException, attempt: Attempt) -> UnpicklableError:
-    if isinstance(error, UnpicklableError):
-        return error
-    given = attempt.request.input
-    made = UnpicklableError("argument", type(getattr(given, "value", given)).__name__, attempt.activity_type)
-    made.__cause__ = error
-    return made

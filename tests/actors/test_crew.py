@@ -18,7 +18,7 @@ def _crew(slots: int, children: int) -> tuple[Crew, list[Any]]:
     crew = Crew(slots, NUMBERS)
     crew.pace.note(0, 0.00001)
     crew.pace.note(1, 1.0)
-    made = [_Child(crew.take_position(0)) for _ in range(children)]
+    made = [_Child(crew.take_position()) for _ in range(children)]
     for child in made:
         crew.children.add(child)  # type: ignore[arg-type]  # as far as a crew can tell, it is one
         crew.ready(child)  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_only_so_many_serve_and_one_is_spared():
 
     assert crew.serving == children[:2]
     assert crew.spares == children[2:]
-    assert crew.take_position(0) is None
+    assert crew.take_position() is None
 
 
 def test_a_spare_steps_in_at_once():
@@ -79,7 +79,7 @@ def test_a_spare_steps_in_at_once():
     crew.withdraw(first)
 
     assert crew.idle == [spare]
-    assert crew.take_position(0) is not None
+    assert crew.take_position() is not None
 
 
 def test_long_activities_go_one_to_a_child():
