@@ -130,7 +130,8 @@ class ChannelState(Placement):
         if following is None:
             self._end_of(attempt.conversation)
             return self._free(attempt)
-        if not following.is_plain or entry.manual + len(held) > capacity.max_concurrent:
+        beyond = entry.manual + len(held) - capacity.max_concurrent
+        if not following.is_plain or (beyond > 0 and not entry.has_prefetch(beyond - 1)):
             return None
         self._end_of(attempt.conversation)
         waiting.take(following, RUNNING)

@@ -121,9 +121,14 @@ class WorkerEntry:
         self.group: Any = None
 
     @property
+    def queued(self) -> int:
+        """Attempts that it holds in advance of a free slot."""
+        return max(0, len(self.attempts) - self.capacity.max_concurrent)
+
+    @property
     def in_flight(self) -> int:
         """Slots taken, by dispatch and by hand."""
-        return self.manual + len(self.attempts)
+        return self.manual + len(self.attempts) - self.queued
 
     @property
     def has_room(self) -> bool:
@@ -132,15 +137,16 @@ class WorkerEntry:
         taken = self.manual + len(self.attempts)
         if taken < limit:
             return self.active and not self.reserved
-        return not self.reserved and self._has_prefetch(taken - limit)
+        return not self.reserved and self.has_prefetch(taken - limit)
 
     @property
     def has_slot(self) -> bool:
         """Whether there is room for one of those that wait for exactly this worker."""
         beyond = self.manual + len(self.attempts) - self.capacity.max_concurrent
-        return self.active if beyond < 0 else self._has_prefetch(beyond)
+        return self.active if beyond < 0 else self.has_prefetch(beyond)
 
-    def _has_prefetch(self, beyond: int) -> bool:
+    def has_prefetch(self, beyond: int) -> bool:
+        """Whether its executor takes more than `beyond` attempts in advance of a free slot."""
         return self.active and self.executor is not None and beyond < getattr(self.executor, "prefetch", 0)
 
     @property
@@ -176,7 +182,7 @@ class WorkerEntry:
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
         limit = self.capacity.max_concurrent
-        depth = self.inbox.depth if self.inbox is not None else 0
+        depth = self.queued + (self.inbox.depth if self.inbox is not None else 0)
         return ConsumerStateView(
             ConsumerId(self.worker_id), self.in_flight, min(limit, MAX_IN_FLIGHT), depth, self.capacity.activity_types
         )
@@ -195,4 +201,5 @@ class WorkerEntry:
             self.in_flight,
             self.capacity.activity_types,
             self.since_s,
+            self.queued,
         )

@@ -70,6 +70,8 @@ class PoolRow:
     activity_types: tuple[str, ...]
     since_s: float
     """When this incarnation joined, on the runtime's monotonic clock."""
+    queued: int = 0
+    """Short activities that a process worker holds in advance, so that its children need not wait for the next."""
 
     @property
     def free(self) -> int:
