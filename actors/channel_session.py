@@ -128,10 +128,14 @@ class ChannelSession(Book):
         """Have what lies in the tray entered into the book: by this thread, if the channel is free. Never blocks."""
         try:
             inbox: Any = self.ref().actor_inbox
+            take_in = inbox.owner.take_in
         except LimenError as error:
             self._turn_away(error)
             return
-        if inbox.borrow(inbox.owner.take_in, self.tray) is None:
+        except AttributeError:  # it has just ended, and left its inbox to its ref
+            self.notice(orders.ARRIVED)
+            return
+        if inbox.borrow(take_in, self.tray) is None:
             self.notice(orders.ARRIVED)
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
@@ -139,8 +143,15 @@ class ChannelSession(Book):
 
         `True`: it is ended, and nothing waits for the slot. `None`: nothing has been done.
         """
-        inbox: Any = self._ref.actor_inbox if self._ref is not None else None
-        return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None
+        if self._ref is None:
+            return None
+        inbox: Any = self._ref.actor_inbox
+        try:
+            turn_over = inbox.owner.turn_over
+        except AttributeError:  # it has just ended, and left its inbox to its ref
+            return None
+        done: Attempt | bool | None = inbox.borrow(turn_over, attempt)
+        return done
 
     def _turn_away(self, error: LimenError) -> None:
         while self.tray:
