@@ -148,7 +148,7 @@ class ChannelActor(LinkedActor):
             except BaseException as error:  # it is not known to be in the book, so the next actor may miss it
                 failure = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
                 failure.__cause__ = error
-                conversation.fail(failure)
+                self._conclude(conversation, failure)
                 raise
         return True
 
