@@ -39,6 +39,9 @@ __all__ = [
 class Runtime(Protocol):
     """What an actor needs of the machine."""
 
+    misses_signals: bool
+    """Whether a signal may come just as the main thread blocks, and not wake it."""
+
     def create_inbox(self, actor: Any) -> Any:
         """Give an actor its inbox."""
         ...

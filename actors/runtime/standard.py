@@ -31,6 +31,9 @@ _NOT_FIXED = ~uuid.UUID(int=0, version=4).int & uuid.UUID(int=2**128 - 1, versio
 class StandardRuntime:
     """Real threads, real time."""
 
+    misses_signals = True
+    """Of real locks: see `limen._patience`."""
+
     def __init__(self) -> None:
         self._renew()
         if hasattr(os, "register_at_fork"):

@@ -17,7 +17,8 @@ _LOOK_S = 0.5
 
 def wait_patiently(wait: Callable[[float | None], bool], timeout_s: float | None) -> bool:
     """Call `wait(seconds)` until it gives true or the time is up; say whether it did."""
-    look_s = _LOOK_S if threading.get_ident() == threading.main_thread().ident else math.inf
+    on_main = threading.get_ident() == threading.main_thread().ident
+    look_s = _LOOK_S if on_main and runtime().misses_signals else math.inf
     deadline_s = math.inf if timeout_s is None else runtime().now() + timeout_s
     left_s = math.inf if timeout_s is None else timeout_s
     while True:
