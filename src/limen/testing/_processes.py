@@ -45,7 +45,7 @@ class SimulatedProcesses:
         self._report = report
         self._name = name
         self._runtime: Any = runtime()
-        self._news: SimulatedQueue = self._runtime.create_queue()
+        self._news = SimulatedQueue(self._runtime.scheduler)
         self._reader: Any = None
         self._waiting: deque[Attempt] = deque()
         self._children: list[Child] = []
@@ -94,7 +94,7 @@ class SimulatedProcesses:
             child.work.put(attempt)
 
     def _start_child(self) -> Child:
-        child = Child(self._runtime.create_queue())
+        child = Child(SimulatedQueue(self._runtime.scheduler))
         self._children.append(child)
         child.task = self._runtime.start_task(lambda: self._live(child), f"{self._name} child")
         child.task.on_vanish = lambda: self._buried(child)
@@ -112,7 +112,7 @@ class SimulatedProcesses:
                 raise
             except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
                 result = Failed(error)
-            except BaseException:  # noqa: BLE001 - SystemExit and the like end this child, and no other
+            except BaseException:  # SystemExit and the like end this child, and no other
                 self._runtime.scheduler.vanish(child.task)
                 raise
             self._news.put((child, attempt, result))

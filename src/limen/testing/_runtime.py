@@ -30,6 +30,8 @@ EPOCH_S = 946_684_800.0
 class SimulatedRuntime:
     """What actors are given in a simulation. Everything that may block parks a task."""
 
+    misses_signals = False
+
     def __init__(self, scheduler: Scheduler, seed: int) -> None:
         self.scheduler = scheduler
         self.routes = Routes(scheduler)
@@ -112,7 +114,7 @@ class SimulatedRuntime:
     def start_task(self, target: Callable[[], object], name: str) -> Task:
         """Do the same, for who needs the task itself."""
         scheduler = self.scheduler
-        scheduler.enter("start of a thread")
+        scheduler.whoever_calls("start of a thread")
         task = scheduler.spawn(self._named(name), target)
         scheduler.trace.note("", scheduler.current, "starts", task)
         return task

@@ -5,6 +5,7 @@ Knows tasks, virtual time and faults; knows nothing of actors' messages, nor of 
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import logging
@@ -27,6 +28,10 @@ from ._trace import Trace, show, who_waits
 logger = logging.getLogger("limen")
 
 _get_ident = threading.get_ident
+
+
+COLLECT_EVERY = 20_000
+"""Steps between two garbage collections in a long run: always at the same ones, so that finalisers run alike."""
 
 
 class Marker:
@@ -107,14 +112,18 @@ class Scheduler:
 
     def enter(self, what: str) -> Task:
         """Give the task that runs, which is the one that calls. Raises in any other, and after the end."""
-        me = self.current
-        if self.closing:
-            raise SimulationEnd
-        if _get_ident() != me.ident:
-            raise self._foreign(what)
+        me = self.whoever_calls(what)
         if me.killed is not None:
             self._resume(me)
         return me
+
+    def whoever_calls(self, what: str) -> Task:
+        """Do the same for an operation that a crash cannot break off."""
+        if self.closing:
+            raise SimulationEnd
+        if _get_ident() != self.current.ident:
+            raise self._foreign(what)
+        return self.current
 
     def is_mine(self) -> bool:
         """Whether the calling thread is the one that runs."""
@@ -149,6 +158,21 @@ class Scheduler:
         if self.decider.preempts(self.ready, me, self.knobs.preempt):
             self.trace.note("~~", me, "pauses before its", what, *about)
             self._give_way(me)
+
+    def small_point(self, what: str) -> None:
+        """Pass a place where others may run first, inside an operation that a crash cannot break off."""
+        me = self.current
+        if self.closing or self._deciding:
+            return
+        if _get_ident() != me.ident:
+            raise self._foreign(what)
+        if self.decider.preempts(self.ready, me, self.knobs.preempt):
+            self.trace.note("~~", me, "pauses before its", what)
+            me.shielded = True
+            try:
+                self._give_way(me)
+            finally:
+                me.shielded = False
 
     def _give_way(self, me: Task) -> None:
         following = self._next()
@@ -288,6 +312,8 @@ class Scheduler:
         self.steps += 1
         self._deciding = True
         try:
+            if self.steps % COLLECT_EVERY == 0:
+                gc.collect()
             if self.steps > self._max_steps:
                 self.fail(SimulationError(f"no end after {self._max_steps} steps, at t={self.now_s:g}"))
             for check in self.invariants:
@@ -353,7 +379,7 @@ class Scheduler:
             raise SimulationEnd
         if me is self.main:
             self._resume_test()
-        if me.killed is not None:
+        if me.killed is not None and not me.shielded:
             killed, me.killed = me.killed, None
             raise killed
 

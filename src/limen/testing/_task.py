@@ -31,6 +31,7 @@ class Task:
         "on_vanish",
         "queued",
         "rank",
+        "shielded",
         "slow_s",
         "started",
         "stuck",
@@ -57,6 +58,8 @@ class Task:
         self.done = False
         self.killed: BaseException | None = None
         """What to raise in it as soon as it runs."""
+        self.shielded = False
+        """Whether it is inside an operation that cannot be broken off; a crash comes after it."""
         self.vanished = False
         """Whether it is gone without unwinding, as a process is that was killed."""
         self.on_vanish: Callable[[], object] | None = None

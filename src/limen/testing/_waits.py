@@ -166,11 +166,11 @@ class SimulatedLock:
         scheduler = self._scheduler
         if scheduler.closing:
             return True
-        me = scheduler.enter("lock")
+        me = scheduler.whoever_calls("lock")
         if self._holder is me and self._reentrant:
             self._depth += 1
             return True
-        scheduler.point("lock")
+        scheduler.small_point("lock")
         until_s = None if timeout < 0 else scheduler.now_s + timeout
         while self._holder is not None:
             if not blocking or not self._waiting.wait(self, until_s, "wait for a lock"):
@@ -250,7 +250,7 @@ class SimulatedQueue:
 
     def put(self, item: Any) -> None:
         """Put something in."""
-        self._scheduler.point("put into a queue")
+        self._scheduler.small_point("put into a queue")
         self.post(item)
 
     def post(self, item: Any) -> None:

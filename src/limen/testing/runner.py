@@ -21,8 +21,8 @@ from .simulation import Simulation
 
 F = TypeVar("F", bound=Callable[..., object])
 
-COLLECT_EVERY = 64
-"""Runs between two garbage collections; none runs in the middle of one."""
+COLLECT_AFTER = 5_000
+"""Steps between two garbage collections; short runs have none in the middle."""
 
 
 @attrs.define
@@ -88,21 +88,20 @@ class Many:
         self._args = args
         self._kwargs = kwargs
         self._crew = Crew()
+        self._steps = 0
 
     def run(self, seeds: Iterable[int]) -> None:
         """Run every seed. Raises `SimulationFailed`, `NotReproduced`, `NeverHappened`."""
         reached: dict[str, int] = {}
         gc.collect()
         try:
-            for number, seed in enumerate(seeds, 1):
+            for seed in seeds:
                 run = self.once(seed, tracing=False)
                 if run.error is not None:
                     raise explain(run, self.once, self._test.__name__) from run.error
                 for name, times in run.reached.items():
                     reached[name] = reached.get(name, 0) + times
                 del run
-                if number % COLLECT_EVERY == 0:
-                    gc.collect()
         finally:
             self._crew.close()
         never = [name for name, times in reached.items() if not times]
@@ -121,6 +120,9 @@ class Many:
 
     def once(self, seed: int, decider: Decider | None = None, *, tracing: bool = True) -> Run:
         """Make one run."""
+        if self._steps > COLLECT_AFTER:
+            self._steps = 0
+            gc.collect()
         error: BaseException | None = None
         sim = Simulation(seed, faults=self._faults, decider=decider, tracing=tracing, crew=self._crew, **self._options)
         try:
@@ -130,6 +132,7 @@ class Many:
             raise
         except Exception as failed:  # noqa: BLE001 - whatever the test fails with
             error = failed
+        self._steps += sim.steps
         return Run(
             seed=seed,
             decider=sim.decider,

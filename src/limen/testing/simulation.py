@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
 from pykka import ActorRef, ActorRegistry
@@ -223,6 +223,15 @@ class Simulation:
             self._open.callback(delattr, owner, name)
         else:
             self._open.callback(setattr, owner, name, own)
+
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """Have no faults inside a block, such as one that sets the scene."""
+        before, self._scheduler.faults_on = self._scheduler.faults_on, False
+        try:
+            yield
+        finally:
+            self._scheduler.faults_on = before
 
     def heal(self) -> None:
         """No faults from now on, and nothing held back: now all must recover."""
