@@ -127,16 +127,21 @@ class ChannelState(Placement):
             return None
         waiting = self.waiting
         following = waiting.next_for(capacity.activity_types) if waiting.count else None
+        ended = attempt.conversation
         if following is None:
-            self._end_of(attempt.conversation)
+            self._end_of(ended)
             return self._free(attempt)
         beyond = entry.manual + len(held) - capacity.max_concurrent
         if not following.is_plain or (beyond > 0 and not entry.has_prefetch(beyond - 1)):
             return None
-        self._end_of(attempt.conversation)
+        if self.named:
+            self._end_of(ended)
+        else:
+            ended.phase = CLOSED
         waiting.take(following, RUNNING)
-        successor = Attempt(following, entry, len(following.attempts) + 1)
-        following.attempts += (successor,)
+        before = following.attempts
+        successor = Attempt(following, entry, len(before) + 1)
+        following.attempts = (*before, successor) if before else (successor,)
         held.remove(attempt)
         held.add(successor)
         return successor
@@ -182,7 +187,7 @@ class ChannelState(Placement):
         if vacancy:
             self.vacancies[entry.worker_id] = entry
         guilty, suspects = _blamed(entry, reason)
-        attempts = sorted(entry.attempts, key=lambda attempt: attempt.conversation.rank())
+        attempts = entry.in_order()
         entry.attempts.clear()
         decisions: list[Decision] = []
         homeless = self._take_held(entry)
@@ -290,7 +295,7 @@ class ChannelState(Placement):
     def open(self) -> list[Conversation]:
         """List every conversation without an outcome, as far as the book knows."""
         entries = list(self.candidates)
-        running = [each.conversation for entry in entries for each in entry.attempts]
+        running = [each.conversation for entry in entries for each in entry.in_order()]
         held = [each for entry in entries for each in entry.held]
         return list(dict.fromkeys([*running, *held, *self.waiting.all(), *self.apart]))
 

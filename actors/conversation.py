@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from enum import Enum
+from queue import Full
 from typing import Any
 
 from pykka import ActorDeadError
@@ -144,7 +145,10 @@ class Conversation:
 
     def settle(self, result: Completed) -> None:
         """Give the caller the result, unless there is an outcome already. Whoever does so holds the attempt's claim."""
-        offer(self.reply, result)
+        try:
+            self.reply.set(result)
+        except Full:
+            return
 
     def fail(self, error: BaseException) -> None:
         """Give the caller the error, unless there is an outcome already."""

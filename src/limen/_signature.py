@@ -42,16 +42,21 @@ class CheckedSignature:
         self._returns = hints.get("return", Any)
         self.returns = check_for(self._returns)
         parameters = self._signature.parameters.values()
-        self._is_plain = all(each.kind in _POSITIONAL for each in parameters)
-        self._in_order = [(key, self._checks[key]) for key in self._signature.parameters]
+        is_plain = all(each.kind in _POSITIONAL for each in parameters)
+        self._plain_checks = tuple(self._checks.values()) if is_plain else None
+        """The checks of a function that takes nothing but positional arguments."""
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give the arguments as the function shall get them.
 
         Raises `InvalidArgument`, a `TypeError`, for one that is missing, too many or of a wrong type.
         """
-        if self._is_plain and not kwargs and len(args) == len(self._in_order):
-            return self._check_in_order(args), _NONE
+        checks = self._plain_checks
+        if checks is not None and not kwargs and len(args) == len(checks):
+            for check, value in zip(checks, args):  # noqa: B905 - `strict` costs more than the check
+                if not check(value):
+                    return self._fit_in_order(args), _NONE
+            return args, _NONE
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -71,13 +76,8 @@ class CheckedSignature:
         except Exception as error:
             raise InvalidResult(self._name, name_of(self._returns), name_of_value(value, error)) from error
 
-    def _check_in_order(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        for (_, check), value in zip(self._in_order, args, strict=True):
-            if not check(value):
-                break
-        else:
-            return args
-        return tuple(self._fitted(key, value) for (key, _), value in zip(self._in_order, args, strict=True))
+    def _fit_in_order(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self._fitted(key, value) for key, value in zip(self._checks, args, strict=True))
 
     def _checked(self, key: str, value: Any) -> Any:
         """Check one parameter, or each of what `*args` and `**kwargs` gathered."""

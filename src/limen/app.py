@@ -113,7 +113,8 @@ class Limen:
         Raises `InvalidArgument`, a `TypeError`, for a wrong argument, before anything is queued; everything else that
         goes wrong is told by the handle.
         """
-        _refuse_other(activity)
+        if not isinstance(activity, Activity):
+            _refuse_other(activity)
         bound = activity.signature.bind(args, kwargs)
         channel = self._channels.get(activity.queue) or self._channel(activity.queue)
         call = Call(activity, bound, self._new_reply(), self._prefix, next(self._ids))
