@@ -6,7 +6,7 @@ _EXTRA = frozenset({"typer", "rich"})
 """The distributions of the `cli` extra that the command line cannot do without."""
 
 
-def main() -> int | None:
+def main() -> int:
     """Run the `limen` command.
 
     Without the `cli` extra it writes one line to stderr and returns 2; any other import error is a bug and is raised.
@@ -18,7 +18,8 @@ def main() -> int | None:
             raise
         print(f'limen: the command line needs {error.name}; install it with: pip install "limen[cli]"', file=sys.stderr)
         return 2
-    return run()
+    run()
+    return 0
 
 
 if __name__ == "__main__":
