@@ -49,7 +49,9 @@ class Core:
         """Ask the root. Raises `ChannelLifecycleError` within a bound, whatever state the root is in."""
         try:
             return self._ref(name).ask(message, timeout=COMMAND_TIMEOUT_S)
-        except (ActorDeadError, Timeout, ActorCrashed, SelfAskError) as error:
+        except ChannelLifecycleError:
+            raise
+        except Exception as error:
             why = (
                 "the context has been closed"
                 if self.closed
@@ -86,6 +88,7 @@ class Core:
                 if blueprint.owned:
                     self._spawn(str(name), blueprint, undo, restart=restart)
                 self._insert(name, blueprint, undo)
+                registration = WorkerRegistration(self, blueprint)
             except ChannelLifecycleError:
                 raise
             except Exception as error:
@@ -93,7 +96,7 @@ class Core:
             if self.closed:  # meanwhile; whoever closes it may have come too early for this one
                 raise ChannelLifecycleError(str(name), "the context has been closed")
             undo.pop_all()
-        return WorkerRegistration(self, blueprint)
+        return registration
 
     def _spawn(self, name: str, blueprint: Blueprint, undo: ExitStack, *, restart: bool) -> None:
         """Start the participant as a child of the supervisor."""
