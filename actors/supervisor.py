@@ -157,7 +157,9 @@ class SupervisorActor(LinkedActor):
             value = self._do(message)
         except LimenError as error:
             logger.info("%s: %s", self, error)
-            self.reply_later().set_exception(error)
+            if self._now_reply is not None:  # not `reply_later`, which would keep the error, and all that it leads to
+                offer_error(self._now_reply, error)
+                self._now_reply = None
             return None
         if value is _LATER:
             self._answer_later(message, self.reply_later())
