@@ -43,7 +43,8 @@ class Core:
         self._given = supervisor
         self._make_supervisor = make_supervisor
         self._root: ActorRef[ContextActor] | None = None
-        self._blueprints: weakref.WeakSet[Blueprint] = weakref.WeakSet()
+        self._blueprints: weakref.WeakKeyDictionary[Blueprint, None] = weakref.WeakKeyDictionary()
+        """In the order of registration, which is the order in which they are ended."""
 
     def ask(self, message: object, name: str) -> Any:
         """Ask the root. Raises `ChannelLifecycleError` within a bound, whatever state the root is in."""
@@ -80,7 +81,7 @@ class Core:
     def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
         with self._lock:
-            self._blueprints.add(blueprint)
+            self._blueprints[blueprint] = None
         with ExitStack() as undo:
             undo.callback(blueprint.note_gone, ExitReason.normal())
             undo.callback(blueprint.retire)
@@ -181,7 +182,7 @@ class Core:
             reply: Any = root.ask(Shut(), timeout=COMMAND_TIMEOUT_S)
             channels, supervisor = reply
         except (ActorDeadError, ActorCrashed, Timeout, SelfAskError):  # do with what its workers know
-            channels = list({each.channel for each in blueprints if each.channel is not None})
+            channels = list(dict.fromkeys(each.channel for each in blueprints if each.channel is not None))
             supervisor = next((each.supervisor for each in blueprints if each.supervisor is not None), None)
         return channels, supervisor
 

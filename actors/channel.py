@@ -537,7 +537,7 @@ class ChannelActor(LinkedActor):
 
     def _catch_up_on_results(self) -> None:
         for entry in list(self._state.candidates):
-            for attempt in list(entry.attempts):
+            for attempt in entry.in_order():
                 outcome = attempt.outcome
                 if outcome is not None and outcome is not HEARD:
                     attempt.outcome = HEARD

@@ -179,6 +179,10 @@ class WorkerEntry:
         self.reserved = self.draining or self.alone or any(each.suspect for each in self.held)
         self.settled = not self.reserved and not self.held
 
+    def in_order(self) -> list[Attempt]:
+        """List what it holds, the first in line first: a set has an order of its own in every run."""
+        return sorted(self.attempts, key=lambda attempt: attempt.conversation.rank())
+
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
         limit = self.capacity.max_concurrent
