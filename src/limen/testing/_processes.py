@@ -136,7 +136,9 @@ class SimulatedProcesses:
                 self._gone(child)
                 continue
             child.attempt = None
-            self._report.finished(attempt, result)
+            following = self._report.finished(attempt, result)
+            if following is not None:
+                self._waiting.appendleft(following)
             self._hand_out()
 
     def _gone(self, child: Child) -> None:

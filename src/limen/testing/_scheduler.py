@@ -234,7 +234,7 @@ class Scheduler:
             self._switch(task, self._next())
 
     def _is_killable(self, task: Task) -> bool:
-        if task.done or task.killed is not None or not task.started:
+        if task.done or task.killed is not None:
             return False
         if task.actor is None:
             return task.on_vanish is not None
@@ -398,7 +398,8 @@ class Scheduler:
         if self._lines:
             sys.settrace(self._trace_call)
         try:
-            self._resume(task)
+            if self.closing:
+                raise SimulationEnd
             body()
         except (SimulationEnd, ActorKilled):
             pass

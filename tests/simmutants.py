@@ -1,0 +1,206 @@
+"""Mistakes made on purpose, each a patch of one function, and the scenario that must find it.
+
+They show that the suite would notice. Each patch says in a line what it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from pykka import ActorRegistry
+
+from limen.actors import _orders
+from limen.actors._channel_state import ChannelState
+from limen.actors.attempt import Attempt
+from limen.actors.blueprint import Blueprint
+from limen.actors.channel import ChannelActor
+from limen.actors.conversation import ROUTING
+from limen.actors.life import Life
+from limen.actors.links import LinkedActor
+
+Patch = Callable[[Any], None]
+
+
+@attrs.frozen
+class Mutant:
+    """A mistake, and where it must show."""
+
+    patch: Patch
+    scenario: str
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(scenario: str) -> Callable[[Patch], Patch]:
+    """Keep a mistake by its name."""
+
+    def keep(patch: Patch) -> Patch:
+        MUTANTS[patch.__name__] = Mutant(patch, scenario)
+        return patch
+
+    return keep
+
+
+@mutant("registration_races_a_crash")
+def inserted_before_armed(monkeypatch: Any) -> None:
+    """The worker is offered first and watched later."""
+    arm = Blueprint.arm
+
+    def insert_and_arm(blueprint: Blueprint, entry: Any) -> None:
+        assert blueprint.channel is not None
+        blueprint.channel.session.ask(_orders.Join(entry))
+        arm(blueprint, entry)
+
+    monkeypatch.setattr(Blueprint, "arm", insert_and_arm)
+
+
+@mutant("short_work_survives_workers")
+def down_after_the_next_dispatch(monkeypatch: Any) -> None:
+    """A worker's end is told behind the backlog, and until then it is offered."""
+
+    def told_in_turn(blueprint: Blueprint, entry: Any, down: Any) -> None:
+        entry.exited = down
+        assert blueprint.channel is not None
+        blueprint.channel.session.ref().tell(_orders.WorkerDown(entry, down))
+
+    monkeypatch.setattr(Blueprint, "_exited", told_in_turn)
+
+
+@mutant("work_survives_processes")
+def slot_not_freed_on_a_crash(monkeypatch: Any) -> None:
+    """The slot of a child that died stays taken."""
+    crashed = ChannelState.crashed
+
+    def keep_slot(state: ChannelState, attempt: Attempt, *args: Any) -> Any:
+        decided = crashed(state, attempt, *args)
+        attempt.entry.attempts.add(attempt)
+        return decided
+
+    monkeypatch.setattr(ChannelState, "crashed", keep_slot)
+
+
+@mutant("every_watch_is_told_once")
+def told_twice(monkeypatch: Any) -> None:
+    """Every watcher gets its notice twice."""
+    finish = Life.finish
+
+    def finish_twice(life: Life, down: Any) -> None:
+        watchers = dict(life._watchers)
+        finish(life, down)
+        for on_exit in watchers.values():
+            on_exit(down)
+
+    monkeypatch.setattr(Life, "finish", finish_twice)
+
+
+@mutant("every_watch_is_told_once")
+def told_before_the_registry(monkeypatch: Any) -> None:
+    """The registry entry goes last, after the notices."""
+    finish = Life.finish
+
+    def finish_first(life: Life, down: Any) -> None:
+        finish(life, down)
+        ActorRegistry.unregister(down.ref)
+
+    def leave_later(actor: LinkedActor) -> None:
+        actor._listed = False
+
+    monkeypatch.setattr(Life, "finish", finish_first)
+    monkeypatch.setattr(LinkedActor, "_leave_registry", leave_later)
+
+
+@mutant("late_results_are_fenced_off")
+def no_fence(monkeypatch: Any) -> None:
+    """Everybody may decide an attempt's outcome."""
+
+    def claim(attempt: Attempt) -> bool:
+        attempt.claimed = True
+        return True
+
+    monkeypatch.setattr(Attempt, "claim", claim)
+
+
+@mutant("work_survives_workers")
+def the_work_of_the_dead_is_dropped(monkeypatch: Any) -> None:
+    """A worker that dies takes what it held with it."""
+    leave = ChannelState.leave
+
+    def leave_alone(state: ChannelState, entry: Any, *args: Any, **kwargs: Any) -> Any:
+        entry.attempts.clear()
+        return leave(state, entry, *args, **kwargs)
+
+    monkeypatch.setattr(ChannelState, "leave", leave_alone)
+
+
+@mutant("close_while_dispatching")
+def waiter_lost_on_close(monkeypatch: Any) -> None:
+    """The close forgets those that wait for a slot."""
+    close = ChannelState.close
+
+    def close_the_running(state: ChannelState, error: BaseException) -> Any:
+        for conversation in state.waiting.all():
+            state.waiting.leave(conversation, ROUTING)
+        return close(state, error)
+
+    monkeypatch.setattr(ChannelState, "close", close_the_running)
+
+
+@mutant("nothing_lies_in_the_tray")
+def tray_not_looked_at_again(monkeypatch: Any) -> None:
+    """A slot says that it is idle and does not look into the tray once more."""
+
+    def turn_over(actor: ChannelActor, attempt: Attempt) -> Any:
+        following = actor._state.turn_over(attempt)
+        if following is True:
+            actor._book.waker = attempt.entry.nudge
+        return following
+
+    monkeypatch.setattr(ChannelActor, "turn_over", turn_over)
+
+
+@mutant("a_channel_dies_while_its_router_thinks")
+def routed_requests_are_not_recovered(monkeypatch: Any) -> None:
+    """A channel that comes back forgets what was with the routing function."""
+    rebuild = ChannelState.rebuild
+
+    def forget(state: ChannelState) -> None:
+        for conversation in list(state.apart):
+            if conversation.phase is ROUTING:
+                del state.apart[conversation]
+        rebuild(state)
+
+    monkeypatch.setattr(ChannelState, "rebuild", forget)
+
+
+@mutant("restart_storms_end")
+def a_vacancy_is_never_given_up(monkeypatch: Any) -> None:
+    """Requests go on waiting for a worker that will not come."""
+    monkeypatch.setattr(ChannelState, "give_up", lambda _state, _entry: [])
+
+
+@mutant("capacity_is_kept_when_saturated")
+def one_slot_too_many(monkeypatch: Any) -> None:
+    """A full worker is given one more."""
+    from limen.actors.entry import WorkerEntry
+
+    def has_room(entry: WorkerEntry) -> bool:
+        return entry.active and len(entry.attempts) <= entry.capacity.max_concurrent
+
+    monkeypatch.setattr(WorkerEntry, "has_room", property(has_room))
+
+
+@mutant("a_publish_is_delivered_once_or_failed")
+def a_publish_is_delivered_twice(monkeypatch: Any) -> None:
+    """Each subscriber gets it two times."""
+    from limen.actors._fanout import Fanout
+
+    publish = Fanout._publish
+
+    def publish_twice(fanout: Fanout, message: Any) -> Any:
+        publish(fanout, message)
+        return publish(fanout, message)
+
+    monkeypatch.setattr(Fanout, "_publish", publish_twice)
