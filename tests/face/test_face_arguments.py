@@ -254,7 +254,7 @@ def test_all_kinds_of_parameters_are_checked():
             ((1, "b", "c"), {}, "rest"),
             ((1,), {"flag": 1}, "flag"),
             ((1,), {"x": "y"}, "more"),
-            ((), {"first": 1}, "the call"),
+            ((), {"second": "b"}, "the call"),
         ]
         for args, kwargs, parameter in wrong:
             with pytest.raises(InvalidArgument) as raised:
