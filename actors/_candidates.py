@@ -15,12 +15,14 @@ from .entry import WorkerEntry
 class Group:
     """Workers that serve exactly the same activity types."""
 
-    __slots__ = ("heap", "members", "types")
+    __slots__ = ("gone", "heap", "members", "types")
 
     def __init__(self, types: tuple[str, ...]) -> None:
         self.types = types
         self.members: dict[WorkerEntry, None] = {}
         self.heap: list[tuple[int, int, int, WorkerEntry]] = []
+        self.gone = 0
+        """Members that have left since the heap was swept."""
 
     def push(self, entry: WorkerEntry) -> None:
         """File the entry under its load as it is now."""
@@ -31,8 +33,19 @@ class Group:
             return
         heapq.heappush(self.heap, (entry.load, entry.order, version, entry))
         if len(self.heap) > 4 * len(self.members) + 64:
-            self.heap = [item for item in self.heap if item[2] == item[3].version]
-            heapq.heapify(self.heap)
+            self._sweep()
+
+    def drop(self, entry: WorkerEntry) -> None:
+        """Forget an entry whose version has passed; soon, or with the next ones, also what the heap has of it."""
+        del self.members[entry]
+        self.gone += 1
+        if self.gone > len(self.members) // 16:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self.gone = 0
+        self.heap = [item for item in self.heap if item[2] == item[3].version]
+        heapq.heapify(self.heap)
 
     def least(self) -> WorkerEntry | None:
         """Give the least loaded entry with room, or `None`."""
@@ -93,7 +106,7 @@ class Candidates:
             return
         del self.entries[entry.worker_id]
         entry.version += 1
-        del entry.group.members[entry]
+        entry.group.drop(entry)
         if not entry.group.members:
             del self._groups[entry.group.types]
         self._membership_changed()
