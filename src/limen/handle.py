@@ -8,14 +8,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
-from pykka import ActorDeadError
+from pykka import ActorDeadError, Timeout
 
 from ._patience import wait_patiently
 from .actors import _orders as orders
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
 from .messages.activities import Completed
-from .messages.errors import ChannelLifecycleError, SelfAskError
+from .messages.errors import ChannelLifecycleError
 
 R = TypeVar("R")
 
@@ -107,10 +107,11 @@ class Handle(Generic[R]):
     def _wait(self, timeout: float | None) -> bool:
         try:
             self._conversation.reply.get(timeout=timeout)
-        except SelfAskError:
-            raise
-        except Exception:  # noqa: BLE001 - `result` raises it
+        except Timeout:
             return self.done()
+        except Exception:
+            if not self.done():  # it was not the outcome that was raised, which `result` raises
+                raise
         return True
 
     def _late(self, timeout: float | None) -> TimeoutError:
