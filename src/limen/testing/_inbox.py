@@ -98,7 +98,7 @@ class SimulatedInbox:
         me = scheduler.enter("get")
         me.message = None
         if self._messages or self._notices:
-            scheduler.point("next message")
+            scheduler.turn()
         while self.borrower is not None or self.empty():
             if self._broken is not None:
                 raise self._broken

@@ -307,8 +307,20 @@ class Scheduler:
         if self.failure is None:
             self.failure = error
 
-    def _next(self) -> Task:
-        """Decide who runs."""
+    def turn(self) -> None:
+        """Take a step without anybody else running, unless the test wants to, or luck has it."""
+        if self.closing:
+            raise SimulationEnd
+        me = self.current
+        if self._calls_the_test():
+            if me is not self.main:
+                self.wake(me)
+                self._switch(me, self._the_test())
+            return
+        self.point("next message")
+
+    def _calls_the_test(self) -> bool:
+        """Count a step, and say whether the test is to run now: something is wrong, or what it waits for is there."""
         self.steps += 1
         self._deciding = True
         try:
@@ -318,20 +330,27 @@ class Scheduler:
                 self.fail(SimulationError(f"no end after {self._max_steps} steps, at t={self.now_s:g}"))
             for check in self.invariants:
                 check()
-            if self.failure is None:
-                self._strike()
-            return self._decide()
+            return self.failure is not None or (self.until is not None and bool(self.until()))
         except Exception as error:  # noqa: BLE001 - an invariant or a condition of the test's
             self.fail(error)
+            return True
+        finally:
+            self._deciding = False
+
+    def _next(self) -> Task:
+        """Decide who runs."""
+        if self._calls_the_test():
             return self._the_test()
+        self._deciding = True
+        try:
+            self._strike()
+            return self._decide()
         finally:
             self._deciding = False
 
     def _decide(self) -> Task:
         knobs, ready = self.knobs, self.ready
         while True:
-            if self.failure is not None or (self.until is not None and self.until()):
-                return self._the_test()
             if ready and not (knobs.early_timers and self._fires_early()):
                 task = ready.pop(self.decider.pick(ready))
                 task.queued = False
@@ -384,12 +403,12 @@ class Scheduler:
             raise killed
 
     def _resume_test(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-        if self._at_rest:
+        if self._at_rest and self.failure is None:
             self._at_rest = False
             if self.main.waits is not SETTLE:
-                raise Deadlock(f"nothing can run; who waits for whom:\n{who_waits(self)}")
+                self.failure = Deadlock(f"nothing can run; who waits for whom:\n{who_waits(self)}")
+        if self.failure is not None:
+            raise self.failure
 
     def _live(self, task: Task, body: Callable[[], object]) -> None:
         """Run a task from its first turn to its last, on its thread."""
@@ -398,8 +417,6 @@ class Scheduler:
         if self._lines:
             sys.settrace(self._trace_call)
         try:
-            if self.closing:
-                raise SimulationEnd
             body()
         except (SimulationEnd, ActorKilled):
             pass
@@ -412,21 +429,20 @@ class Scheduler:
     def _leave(self, task: Task) -> None:
         assert task.hand is not None
         task.done = True
+        if task.stuck:  # it was given up, and so was the run
+            task.hand.gate.release()
+            return
         for joiner, waits in task.joiners:
             self.wake_if(joiner, waits)
-        if self.closing:
-            following = self.main
-        else:
+        following = self.main
+        if not self.closing:
             self.trace.note("", task, "ended", getattr(getattr(task.actor, "_life", None), "ended_by", None))
             following = self._next()
-        if task.stuck:
-            return  # it was given up, and so was the run
-        if following is not self.main or not self.closing:
-            self._crew.give_back(task.hand)
-            self._pass_to(following)
-        else:
-            self._crew.give_back(task.hand)
+        self._crew.give_back(task.hand)
+        if self.closing:
             self.main.gate.release()
+        else:
+            self._pass_to(following)
 
     # --- lines --------------------------------------------------------------------------------------------------
 
