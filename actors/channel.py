@@ -291,7 +291,9 @@ class ChannelActor(LinkedActor):
         if listed is not None:
             if listed.origin is not entry.origin:
                 logger.error("worker %s was restarted, but another has its id now", entry.worker_id)
-            return  # its next incarnation was quicker
+            if listed is not entry:  # perhaps its own next incarnation, which was quicker
+                self._close_inbox(entry)
+            return
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
         if self._is_listed(entry):
