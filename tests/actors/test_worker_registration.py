@@ -440,7 +440,7 @@ def test_leaving_again_does_nothing(context, registration):
     assert registration.exit_reason.is_normal
 
 
-def _both_at_once(*sides: Callable[[], object]) -> None:
+def _all_at_once(*sides: Callable[[], object]) -> None:
     at_once(len(sides), lambda number: sides[number]())
 
 
@@ -468,12 +468,23 @@ def test_leaving_may_race_a_crash(context, owned, end):
                 if owned
                 else context.register_worker_with_participant(*QUEUE, "mine", participant.it, ONE)
             )
-            _both_at_once(registration.unregister, partial(_end_if_alive, RACING_ENDS[end], registration.participant))
+            _all_at_once(registration.unregister, partial(_end_if_alive, RACING_ENDS[end], registration.participant))
 
             assert registration.closed.is_set()
             assert registration.exit_reason is not None
             assert listed(context) == []
     wait_until(lambda: watcher.subscriber_count == 0)
+
+
+def test_leaving_may_race_the_end_of_the_context():
+    """WR-10: 50 races of a close and four that leave: no exception, and all are gone."""
+    for _ in range(50):
+        context = WorkerContext()
+        registrations = [context.register_worker(*QUEUE, ONE) for _ in range(4)]
+        _all_at_once(context.close, *(each.unregister for each in registrations))
+
+        assert [each.closed.is_set() for each in registrations] == [True] * 4
+        assert not any(each.participant.is_alive() for each in registrations)
 
 
 def test_leaving_a_block_unregisters_and_logs_what_goes_wrong(context, caplog):
@@ -636,6 +647,29 @@ def _held_by(running: Gate) -> Any:
         return Payload()
 
     return work
+
+
+@pytest.mark.slow
+def test_a_script_that_forgets_to_unregister_ends(run_python):
+    """WR-11, GR-08: registrations of every kind, held to the end: no hang, no word on stderr."""
+    done = run_python("-c", FORGETFUL, timeout_s=30)
+
+    assert done.stdout == "4\n"
+    assert done.returncode == 0
+
+
+FORGETFUL = """
+from limen.actors import WorkerContext, register_worker
+from limen.messages.activities import Completed, WorkerCapacity
+context, one, work = WorkerContext(), WorkerCapacity(1), {"work": lambda _: Completed()}
+held = [
+    register_worker("ns", "q", one),
+    context.register_worker("ns", "q", one),
+    context.register_worker("ns", "q", one, handlers=work),
+    context.register_worker("ns", "q", one, handlers=work, executor="asyncio", restart=True),
+]
+print(len(held))
+"""
 
 
 # --- who keeps whom ---------------------------------------------------------------------------------------------------
