@@ -6,25 +6,25 @@ handled before it wakes, which may be never; so it wakes now and then and looks.
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 
-from .actors.runtime import runtime
+from .actors.runtime import here, runtime
 
 _LOOK_S = 0.5
 
 
 def wait_patiently(wait: Callable[[float | None], bool], timeout_s: float | None) -> bool:
     """Call `wait(seconds)` until it gives true or the time is up; say whether it did."""
-    on_main = threading.get_ident() == threading.main_thread().ident
-    look_s = _LOOK_S if on_main and runtime().misses_signals else math.inf
-    deadline_s = math.inf if timeout_s is None else runtime().now() + timeout_s
-    left_s = math.inf if timeout_s is None else timeout_s
-    while True:
-        step_s = max(0.0, min(look_s, left_s))
-        if wait(None if math.isinf(step_s) else step_s):
-            return True
+    if not (here.is_main and runtime().misses_signals):
+        return wait(timeout_s)
+    if timeout_s is None:
+        while not wait(_LOOK_S):
+            continue
+        return True
+    deadline_s = runtime().now() + timeout_s
+    left_s = timeout_s
+    while not wait(max(0.0, min(_LOOK_S, left_s))):
         left_s = deadline_s - runtime().now()
         if left_s <= 0:
             return False
+    return True
