@@ -17,6 +17,7 @@ def serve_one(registration: WorkerRegistration) -> DispatchRequest:
     """Fetch one request and answer it with its own text in capitals."""
     envelope = registration.next(timeout=10)
     assert envelope is not None, "a request was dispatched to this worker"
+    assert registration.current_in_flight == 1
     message = decode_request(envelope.payload)
     assert isinstance(message.request.input, Payload)
     shouted = Payload(message.request.input.data.upper(), "text/plain")
@@ -38,7 +39,6 @@ def main() -> None:
         assert handle is not None
         assert handle.ref().actor_class is ChannelActor
         future = handle.ref().ask(DispatchRequest(conversation_id="c-1", request=shout), block=False)
-        assert registration.current_in_flight == 1
         serve_one(registration)
         response = future.get(timeout=10)
         print(response)
