@@ -126,9 +126,13 @@ def test_what_is_no_number_of_slots_is_refused(registration, slots):
     assert registration.current_in_flight == 0
 
 
-def test_concurrent_changes_of_slots_are_not_lost(context):
-    """WR-03: eight threads take and give back a slot 1,000 times each: 0 at the end, never above the maximum."""
-    registration = context.register_worker(*QUEUE, WorkerCapacity(5))
+@pytest.mark.parametrize("slots", [8, 5])
+def test_concurrent_changes_of_slots_are_not_lost(context, slots):
+    """WR-03: eight threads take and give back a slot 1,000 times each: 0 at the end, never above the maximum.
+
+    With a slot for each of them, everyone gets one each time: what was given back is free at once.
+    """
+    registration = context.register_worker(*QUEUE, WorkerCapacity(slots))
     seen: list[set[int]] = [set() for _ in range(8)]
 
     def take_and_give(number: int) -> int:
@@ -143,8 +147,8 @@ def test_concurrent_changes_of_slots_are_not_lost(context):
     taken = at_once(8, take_and_give)
 
     assert registration.current_in_flight == _state(context).current_in_flight == 0
-    assert max(set().union(*seen)) <= 5
-    assert min(taken) > 0
+    assert max(set().union(*seen)) <= slots
+    assert slots < 8 or taken == [1_000] * 8
 
 
 def test_as_many_slots_as_there_are_can_be_taken(context, registration):
