@@ -13,7 +13,7 @@ import sys
 
 from harness import Bound, Row
 
-NAMES = ("actors", "dispatch", "process", "system")
+NAMES = ("actors", "dispatch", "process", "system", "simulation")
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> int:
             rows.append(row)
             print(_line(row), flush=True)
     missed = [row.name for row in rows if not row.met]
-    print(f"{len(rows) - len(missed)} of {len(rows)} targets met" + (f"; missed: {', '.join(missed)}" if missed else ""))
+    print(
+        f"{len(rows) - len(missed)} of {len(rows)} targets met" + (f"; missed: {', '.join(missed)}" if missed else "")
+    )
     if "--json" in arguments:
         print(json.dumps([_plain(row) for row in rows]))
     return 1 if missed else 0

@@ -6,6 +6,7 @@ Test modules run them on a few seeds, `make sim` on many, and the mutants' test 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -276,10 +277,8 @@ def restart_storms_end(sim: Simulation) -> None:
 @scenario(Faults(crash=WorkerActor))
 def close_while_dispatching(sim: Simulation) -> None:
     """Whenever the application is closed, every caller is told at once, and the close comes back in time."""
-    handles = []
     with application(sim) as app:
-        for n in range(6):
-            handles.append(app.dispatch(double, n))
+        handles = [app.dispatch(double, n) for n in range(6)]
         sim.step(sim.random.randrange(40))
         with within(sim, CLOSE_S):
             app.close()
@@ -403,7 +402,8 @@ def every_watch_is_told_once(sim: Simulation) -> None:
             heard.append(down)
 
         watch(ref, note)
-        runtime().start_thread(lambda n=n, ref=ref: ref.stop(block=False) if n % 2 else sim.crash(ref), f"ender-{n}")
+        end = functools.partial(ref.stop, block=False) if n % 2 else functools.partial(sim.crash, ref)
+        runtime().start_thread(end, f"ender-{n}")
     sim.settle()
     for ref in refs:
         ref.stop()

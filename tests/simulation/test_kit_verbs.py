@@ -3,13 +3,19 @@
 import threading
 
 import pytest
+from simkit import QUEUE, Flaw, double
 
 import limen
 from limen import Limen, activity
 from limen.actors.links import LinkedActor
 from limen.actors.runtime import runtime
 from limen.testing import Deadlock, Simulation, SimulationError, Stalled, UncontrolledThread, WorkerActor
-from simkit import QUEUE, Flaw, double
+
+
+def tell(story, **options):
+    """Run a story."""
+    with Simulation(**options) as sim:
+        story(sim)
 
 
 LEFT: list[int] = []
@@ -147,7 +153,8 @@ def test_a_faulty_method_fails_until_healed():
 
 def test_an_invariant_that_breaks_fails_the_test():
     """In the test, not in the actor that broke it."""
-    with pytest.raises(AssertionError, match="too many"), Simulation() as sim:
+
+    def story(sim):
         ref = Echo.start()
         actor = sim.actor(ref)
 
@@ -159,13 +166,20 @@ def test_an_invariant_that_breaks_fails_the_test():
             ref.tell(n)
         sim.settle()
 
+    with pytest.raises(AssertionError, match="too many"):
+        tell(story)
+
 
 def test_a_deadlock_names_who_waits_for_whom():
     """Two actors that ask each other."""
-    with pytest.raises(Deadlock) as failure, Simulation() as sim:
+
+    def story(sim):
         one, other = Echo.start(), Echo.start()
         one.tell((other, (one, "hello")))
         sim.settle()
+
+    with pytest.raises(Deadlock) as failure:
+        tell(story)
 
     assert "Echo#1, handling tuple, waits for Echo#2 (which waits itself)" in str(failure.value)
     assert "Echo#2, handling tuple, waits for Echo#1 (which waits itself)" in str(failure.value)
@@ -173,8 +187,8 @@ def test_a_deadlock_names_who_waits_for_whom():
 
 def test_a_test_that_waits_for_nothing_is_told():
     """At once, not after a time-out."""
-    with pytest.raises(Deadlock, match="test waits for a result"), Simulation():
-        runtime().create_future().get()
+    with pytest.raises(Deadlock, match="test waits for a result"):
+        tell(lambda _: runtime().create_future().get())
 
 
 def test_a_wait_outside_the_simulation_is_shown_with_its_stack():
@@ -184,9 +198,12 @@ def test_a_wait_outside_the_simulation_is_shown_with_its_stack():
     def wait_outside():
         outside.wait(30)
 
-    with pytest.raises(Stalled) as failure, Simulation(stall_s=0.05) as sim:
+    def story(sim):
         runtime().start_thread(wait_outside, "waiter")
         sim.settle()
+
+    with pytest.raises(Stalled) as failure:
+        tell(story, stall_s=0.05)
     outside.set()
 
     assert "waiter" in str(failure.value)
@@ -196,7 +213,8 @@ def test_a_wait_outside_the_simulation_is_shown_with_its_stack():
 def test_a_thread_from_outside_is_named():
     """It is refused, and so is the test that let it in."""
     refused = []
-    with pytest.raises(UncontrolledThread, match="stranger"), Simulation() as sim:
+
+    def story(sim):
         ref = Echo.start()
 
         def intrude():
@@ -209,6 +227,9 @@ def test_a_thread_from_outside_is_named():
         thread.start()
         thread.join()
         sim.settle()
+
+    with pytest.raises(UncontrolledThread, match="stranger"):
+        tell(story)
     assert len(refused) == 1
 
 
@@ -219,9 +240,12 @@ def test_a_run_without_end_is_ended():
         def on_receive(self, message):
             self.actor_ref.tell(message)
 
-    with pytest.raises(SimulationError, match="no end after 500 steps"), Simulation(max_steps=500) as sim:
+    def story(sim):
         Busy.start().tell("go on")
         sim.settle()
+
+    with pytest.raises(SimulationError, match="no end after 500 steps"):
+        tell(story, max_steps=500)
 
 
 def test_nothing_is_left_when_a_test_does_not_clean_up():

@@ -5,7 +5,7 @@ import simscenarios
 
 from limen.testing import simulated
 
-FEW = 12
+FEW = 6
 """Seeds of a quick run."""
 
 

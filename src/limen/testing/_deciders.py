@@ -46,7 +46,7 @@ class Decider:
         self.options.append(2)
         return hit
 
-    def preempts(self, ready: Sequence[Ranked], _: Ranked, rate: float) -> bool:
+    def preempts(self, ready: Sequence[Ranked], me: Ranked, rate: float) -> bool:
         """Say whether the one that runs must pause here. Somebody is ready."""
         return self.chance(rate) if ready else False
 
@@ -128,7 +128,7 @@ class Replay(Decider):
     def _draw(self, count: int) -> int:
         return min(next(self._ahead, 0), count - 1)
 
-    def _toss(self, _: float) -> bool:
+    def _toss(self, probability: float) -> bool:
         return next(self._ahead, 0) != 0
 
 

@@ -16,6 +16,7 @@ from ..messages.activities import ActivityRequest, Completed, Failed, with_input
 from ..messages.lifecycle import ExitReason
 from ..messages.payloads import Local
 from ._errors import SimulationEnd
+from ._scheduler import Scheduler
 from ._task import Task
 from ._waits import SimulatedQueue
 
@@ -44,8 +45,10 @@ class SimulatedProcesses:
         self._slots = slots
         self._report = report
         self._name = name
-        self._runtime: Any = runtime()
-        self._news = SimulatedQueue(self._runtime.scheduler)
+        simulated: Any = runtime()
+        self._runtime = simulated
+        self._scheduler: Scheduler = simulated.scheduler
+        self._news = SimulatedQueue(self._scheduler)
         self._reader: Any = None
         self._waiting: deque[Attempt] = deque()
         self._children: list[Child] = []
@@ -65,7 +68,7 @@ class SimulatedProcesses:
         for child in self._children:
             if child.attempt is attempt:
                 child.cancelled = True
-                self._runtime.scheduler.vanish(child.task)
+                self._scheduler.vanish(child.task)
                 return
 
     def close(self) -> None:
@@ -74,7 +77,7 @@ class SimulatedProcesses:
         self._news.put(None)
         for child in list(self._children):
             if not child.task.done:
-                self._runtime.scheduler.vanish(child.task)
+                self._scheduler.vanish(child.task)
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Wait until what they said has been read."""
@@ -94,11 +97,11 @@ class SimulatedProcesses:
             child.work.put(attempt)
 
     def _start_child(self) -> Child:
-        child = Child(SimulatedQueue(self._runtime.scheduler))
+        child = Child(SimulatedQueue(self._scheduler))
         self._children.append(child)
         child.task = self._runtime.start_task(lambda: self._live(child), f"{self._name} child")
         child.task.on_vanish = lambda: self._buried(child)
-        child.task.mortal = issubclass(Child, self._runtime.scheduler.knobs.crash)
+        child.task.mortal = issubclass(Child, self._scheduler.knobs.crash)
         return child
 
     def _live(self, child: Child) -> None:
@@ -113,7 +116,7 @@ class SimulatedProcesses:
             except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such
                 result = Failed(error)
             except BaseException:  # SystemExit and the like end this child, and no other
-                self._runtime.scheduler.vanish(child.task)
+                self._scheduler.vanish(child.task)
                 raise
             self._news.put((child, attempt, result))
 

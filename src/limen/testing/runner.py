@@ -7,7 +7,7 @@ import gc
 import inspect
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -18,8 +18,6 @@ from ._faults import Faults
 from ._report import Run, explain, explain_replay
 from ._tokens import read_token
 from .simulation import Simulation
-
-F = TypeVar("F", bound=Callable[..., object])
 
 COLLECT_AFTER = 5_000
 """Steps between two garbage collections; short runs have none in the middle."""
@@ -47,7 +45,7 @@ def parse_seeds(text: str) -> range:
 
 def simulated(
     seeds: int | Iterable[int] = 200, faults: Faults | None = None, *, lines: Iterable[Any] = (), **options: Any
-) -> Callable[[F], F]:
+) -> Callable[[Callable[..., object]], Callable[..., None]]:
     """Run a test that takes `sim` once for each seed; the first that fails is shortened and shown.
 
     Fixtures and parameters are made once for all seeds. `lines`: modules of which every line is a point where others
@@ -58,7 +56,7 @@ def simulated(
     given = faults or Faults()
     modules = tuple(lines)
 
-    def decorate(test: F) -> F:
+    def decorate(test: Callable[..., object]) -> Callable[..., None]:
         @functools.wraps(test)
         def run_all(*args: Any, **kwargs: Any) -> None:
             many = Many(test, given, {"lines": modules, **options}, args, kwargs)
@@ -71,7 +69,7 @@ def simulated(
         rest = [each for name, each in signature.parameters.items() if name != "sim"]
         run_all.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
         del run_all.__wrapped__  # pytest would look at the signature below
-        return run_all  # type: ignore[return-value]
+        return run_all
 
     return decorate
 
