@@ -114,7 +114,7 @@ class Limen:
         goes wrong is told by the handle.
         """
         if not isinstance(activity, Activity):
-            _refuse_other(activity)
+            _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         bound = activity.signature.bind(args, kwargs)
         channel = self._channels.get(activity.queue) or self._channel(activity.queue)
         call = Call(activity, bound, self._new_reply(), self._prefix, next(self._ids))
