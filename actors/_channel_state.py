@@ -196,7 +196,7 @@ class ChannelState(Placement):
             if attempt in suspects:
                 conversation.suspect, conversation.is_plain = True, False
             decisions += self._lost(attempt, reason, died=True, charge=attempt in guilty)
-            if conversation.phase is NEW:
+            if conversation.phase is NEW:  # and so this was its latest attempt
                 conversation.excluded += ((attempt.worker_id, attempt.incarnation),)
                 homeless.append(conversation)
         for conversation in sorted(homeless, key=Conversation.rank):
@@ -264,6 +264,9 @@ class ChannelState(Placement):
         if entry.capacity.max_concurrent == 0:
             why = f"the router chose {choice}, which has no slots at all"
             return [self._close_for_lack(conversation, why), *self._fill_all()]
+        if self.router is not None and not entry.has_room:
+            self._set_apart(conversation, NEW)  # that function has been replaced since; nobody waits on its word
+            return [*self._place(conversation), *self._fill_all()]
         return [*self._give(conversation, entry), *self._fill_all()]
 
     def routing_failed(self, ask: Ask, error: BaseException) -> list[Decision]:

@@ -145,8 +145,26 @@ class Placement:
         return decisions
 
     def _fill_all(self) -> list[Decision]:
-        waits = self.waiting.count + self.held
-        return [decision for entry in list(self.candidates) for decision in self._fill(entry)] if waits else []
+        """Give all workers with room what waits, in the order of those that wait."""
+        decisions: list[Decision] = []
+        if self.held:
+            decisions += [each for entry in list(self.candidates) for each in self._fill_held(entry)]
+        while (conversation := self._next()) is not None:
+            if self.router is None:
+                return decisions + self._fill_by_function(conversation)
+            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
+            assert chosen is not None, "a router picks whoever has room"
+            self.waiting.leave(conversation, NEW)
+            give = self._give if conversation.suspect else self._hand_over
+            decisions += give(conversation, chosen)
+        return decisions
+
+    def _next(self) -> Conversation | None:
+        """Show the first of those that wait and could be served at once."""
+        if not self.waiting.count:
+            return None
+        kinds = [kind for kind in self.waiting.of_types() if self.candidates.least_loaded(kind) is not None]
+        return self.waiting.next_for(tuple(kinds)) if kinds else None
 
     def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
         if self.routing is not None:

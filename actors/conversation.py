@@ -20,7 +20,7 @@ from ..messages.operations import ActivityState, Operation, OperationKind
 from ..messages.retry import Retry
 from .attempt import Attempt
 from .recorder import Recorder
-from .runtime import Reply, offer, offer_error
+from .runtime import Reply, offer_error
 
 
 class Phase(Enum):

@@ -180,8 +180,11 @@ class WorkerEntry:
         self.settled = not self.reserved and not self.held
 
     def in_order(self) -> list[Attempt]:
-        """List what it holds, the first in line first: a set has an order of its own in every run."""
-        return sorted(self.attempts, key=lambda attempt: attempt.conversation.rank())
+        """List what it holds, the first in line first: a set has an order of its own in every run.
+
+        One request may be there twice: with an attempt that was called off and still runs, and with its present one.
+        """
+        return sorted(self.attempts, key=lambda attempt: (*attempt.conversation.rank(), attempt.number))
 
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
