@@ -1,4 +1,4 @@
-"""Who says it: one actor per file, beside its pure core. Read in this order: context, channel, worker, links, runtime."""
+"""Who says it: one actor per file, beside its pure core. To read in order: context, channel, worker, links, runtime."""
 
 from ..messages.supervision import (
     Backoff,

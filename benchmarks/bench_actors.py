@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pykka
 from harness import Row, Work, alternate
 
 from limen.actors.links import LinkedActor
+
+AGAINST = "stock Pykka"
 
 
 class Stock(pykka.ThreadingActor):
@@ -31,18 +34,17 @@ def run() -> list[Row]:
     stock, linked = Stock.start(), Linked.start()
     try:
         return [
-            _row("ask, sequential", _sequential, linked, stock, 3000, 1.0, "lower"),
-            _row("ask, pipelined", _pipelined, linked, stock, 10_000, 3.0, "higher"),
-            _row("tell", _tell, linked, stock, 20_000, 3.0, "higher"),
+            Row("ask, sequential", *_both(_sequential, linked, stock, 3000), "us", 1.0, "lower", AGAINST),
+            Row("ask, pipelined", *_both(_pipelined, linked, stock, 10_000), "us", 3.0, "higher", AGAINST),
+            Row("tell", *_both(_tell, linked, stock, 20_000), "us", 3.0, "higher", AGAINST),
         ]
     finally:
         stock.stop()
         linked.stop()
 
 
-def _row(name: str, work: Any, ours: Any, theirs: Any, calls: int, target: float, better: Any) -> Row:
-    mine, stock = alternate(work(ours), work(theirs), calls)
-    return Row(name, mine, stock, "us", target, better, "stock Pykka")
+def _both(work: Callable[[Any], Work], ours: Any, theirs: Any, calls: int) -> tuple[float, float]:
+    return alternate(work(ours), work(theirs), calls)
 
 
 def _sequential(ref: Any) -> Work:

@@ -77,7 +77,7 @@ def _subjects() -> Iterator[dict[str, Submit]]:
         subjects: dict[str, Submit] = {
             "limen": lambda number: app.dispatch(process_noop, number),
             "executor": bare,
-            "ProcessPoolExecutor": partial(pool.submit, noop),
+            "ProcessPoolExecutor": partial(pool.submit, noop),  # type: ignore[call-arg]  # the number comes
             "Pebble": lambda number: pebbles.schedule(noop, args=(number,)),
         }
         for submit in subjects.values():

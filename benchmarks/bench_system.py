@@ -33,7 +33,10 @@ def _import() -> list[Row | Bound]:
     pairs = [(once("import limen"), once("import pykka")) for _ in range(9)]
     ours_ms = statistics.median(each[0] for each in pairs)
     pykka_ms = statistics.median(each[1] for each in pairs)
-    return [Bound("import limen", ours_ms, "ms", 120.0), Bound("import limen, beyond pykka", ours_ms - pykka_ms, "ms", 60)]
+    return [
+        Bound("import limen", ours_ms, "ms", 120.0),
+        Bound("import limen, beyond pykka", ours_ms - pykka_ms, "ms", 60),
+    ]
 
 
 def _idle() -> Bound:

@@ -76,7 +76,7 @@ class Completed:
     output: Payload | Local = attrs.field(default=_EMPTY, validator=_payload)
 
 
-_SET_VALUE = Local.value.__set__  # type: ignore[attr-defined]
+_SET_VALUE = Local.value.__set__
 (_SET_OUTPUT,) = _setters(Completed)
 
 

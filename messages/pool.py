@@ -50,11 +50,9 @@ class DispatchWorker:
 
     worker_id: str
     participant: Any = None
-    consumer_state: ConsumerStateView = attrs.field()
-
-    @consumer_state.default
-    def _one_free_slot(self) -> ConsumerStateView:
-        return ConsumerStateView(ConsumerId(self.worker_id))
+    consumer_state: ConsumerStateView = attrs.field(
+        default=attrs.Factory(lambda self: ConsumerStateView(ConsumerId(self.worker_id)), takes_self=True)
+    )
 
 
 @attrs.frozen

@@ -64,6 +64,6 @@ class Retry:
 
     def wants(self, error: BaseException) -> bool:
         """Whether such a failure is tried again, limits aside."""
-        if isinstance(error, TerminalError) or isinstance(error, self.non_retryable):
+        if isinstance(error, (TerminalError, *self.non_retryable)):
             return False
-        return isinstance(error, RetryableError) or isinstance(error, self.retry_on)
+        return isinstance(error, (RetryableError, *self.retry_on))
