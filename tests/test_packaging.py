@@ -25,7 +25,7 @@ for name in ["limen", *(found.name for found in pkgutil.walk_packages(limen.__pa
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:  # the `cli` extra
+        if error.name not in {"typer", "rich", "pytest", "hypothesis"}:  # the `cli` and `testing` extras
             raise
 for name in ("limen.actors", "limen.messages"):
     assert name in sys.modules, f"{name} is not a part of what was imported"

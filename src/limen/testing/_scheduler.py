@@ -502,3 +502,12 @@ class Scheduler:
                 task.stuck = True
         self.current = self.main
         self.has_ended = True
+
+    def forget(self) -> None:
+        """Hold nothing of the run any more, so that whatever still holds this does not hold all of it."""
+        for task in self.tasks:
+            task.actor = task.inbox = task.message = task.on_vanish = None
+            task.joiners.clear()
+        for each in (self.ready, self._heap, self._due, self.invariants):
+            each.clear()
+        self.until = self._clock = None

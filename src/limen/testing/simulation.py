@@ -139,6 +139,8 @@ class Simulation:
             book = getattr(task.actor, "_book", None)
             if book is not None:
                 book.closed = True  # so that nothing that is dropped later starts a channel again
+        self._scheduler.forget()
+        self.runtime.shared.clear()
 
     # --- letting others run -------------------------------------------------------------------------------------
 
