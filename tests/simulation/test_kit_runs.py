@@ -9,6 +9,7 @@ from simkit import QUEUE, application, assert_all_done, double
 
 import limen
 from limen import Limen, Retry, activity
+from limen.actors.links import LinkedActor
 from limen.testing import (
     Faults,
     NeverHappened,
@@ -106,6 +107,44 @@ def test_a_token_replays_the_failure(monkeypatch):
 
     with pytest.raises(SimulationFailed, match=r"came in order \[1, 0\]"):
         simulated(1, Faults(preempt=0.5))(weak)()
+
+
+def test_priorities_find_what_takes_an_order_and_replay_it():
+    """The decider of random priorities finds the order too, and its record is a record like any other."""
+    with pytest.raises(SimulationFailed, match=r"came in order \[1, 0\]"):
+        simulated(50, Faults(pct=3, preempt=0.0))(weak)()
+
+    with Simulation(5, faults=Faults(crash=WorkerActor, pct=3)) as sim:
+        story(sim)
+    with Simulation(5, faults=Faults(crash=WorkerActor, pct=3), decider=Replay(sim.decider.choices)) as again:
+        story(again)
+    assert again.events == sim.events
+
+
+class Adder(LinkedActor):
+    """Adds up what it is told, and says how much that is."""
+
+    total = 0
+
+    def on_receive(self, message):
+        self.total += message or 0
+        return self.total
+
+
+def test_slowness_and_delays_are_drawn_by_the_seed():
+    """Messages are under way and handlers take long, in some runs and not in others; none is lost."""
+
+    def add(sim):
+        ref = Adder.start()
+        for n in range(4):
+            ref.tell(n)
+        sim.settle()
+        assert ref.ask(None) == 6
+        sim.sometimes("nothing took time", sim.clock.now_s == 0)
+        sim.sometimes("messages were under way", 0 < sim.clock.now_s < 0.1)
+        sim.sometimes("the actor was slow", sim.clock.now_s >= 0.5)
+
+    simulated(20, Faults(slow=Adder, slow_s=(0.0, 0.1), delay_p=(0.0, 0.3)))(add)()
 
 
 def test_a_failure_that_does_not_come_again_is_told():

@@ -70,6 +70,8 @@ class Faults:
         }
         if not self.crash:
             rates["crash_p"] = rates["most"] = 0
+        if rates["pct"]:
+            rates["preempt"] = max(0.01, rates["preempt"])  # so that a replay knows that there was a choice
         return Knobs(crash=self.crash, slow=self.slow, early_within_s=self.early_within_s, **rates)
 
 
