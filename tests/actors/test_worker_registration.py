@@ -460,7 +460,7 @@ def _end_if_alive(end: Any, ref: Any) -> None:
         end(ref)
 
 
-@pytest.mark.parametrize("end", RACING_ENDS)
+@pytest.mark.parametrize("end", ["kill", *(pytest.param(each, marks=pytest.mark.slow) for each in ("stop", "crash"))])
 @pytest.mark.parametrize("owned", [True, False], ids=["owned", "given"])
 def test_leaving_may_race_a_crash(context, owned, end):
     """WR-10: 200 races: no exception, one end, nothing listed, nobody subscribed."""
