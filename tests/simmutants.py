@@ -204,3 +204,15 @@ def a_publish_is_delivered_twice(monkeypatch: Any) -> None:
         return publish(fanout, message)
 
     monkeypatch.setattr(Fanout, "_publish", publish_twice)
+
+
+@mutant("work_survives_the_channel")
+def work_is_asked_of_the_ref_of_the_dead(monkeypatch: Any) -> None:
+    """A slot that ends its attempt looks for the channel's work where only its ref is left."""
+    from limen.actors.channel_session import ChannelSession
+
+    def turn_over(session: ChannelSession, attempt: Attempt) -> Any:
+        inbox: Any = session._ref.actor_inbox if session._ref is not None else None
+        return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None
+
+    monkeypatch.setattr(ChannelSession, "turn_over", turn_over)
