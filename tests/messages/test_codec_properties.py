@@ -36,6 +36,7 @@ KINDS = [kind for name in errors.__all__ if (kind := getattr(errors, name)).__ma
 FIELDS = {
     str: st.text(),
     object: st.text() | st.integers(-5, 5) | st.none(),
+    bool: st.booleans(),
     int: st.integers(-(2**63), 2**64 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
     str | None: st.text() | st.none(),
