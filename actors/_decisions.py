@@ -12,7 +12,7 @@ from .attempt import Attempt
 from .conversation import Conversation
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Note:
     """Keep an operation of this conversation."""
 
@@ -20,7 +20,7 @@ class Note:
     operation: Operation
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Close:
     """The conversation is over; that is its outcome."""
 
@@ -28,7 +28,7 @@ class Close:
     outcome: Completed | BaseException
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Ask:
     """Ask the channel's routing function."""
 
@@ -42,7 +42,7 @@ class Ask:
         return tuple(str(view.consumer) for view in self.views)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Pause:
     """Say `Resume` for this conversation in `pause_s` seconds."""
 
@@ -50,7 +50,7 @@ class Pause:
     pause_s: float
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class CallOff:
     """The outcome of this attempt is decided: its worker may stop running it."""
 

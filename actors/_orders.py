@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..messages.schema import Schema
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Finished:
     """An attempt has a result; its slot is free. `answered`: the caller has it already."""
 
@@ -30,7 +30,7 @@ class Finished:
     answered: bool
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Crashed:
     """What ran an attempt died; the worker lives."""
 
@@ -38,7 +38,7 @@ class Crashed:
     reason: ExitReason
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Returned:
     """An attempt never began to run."""
 
@@ -46,7 +46,7 @@ class Returned:
     reason: ExitReason
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class WorkerDown:
     """A worker's participant ended."""
 
@@ -54,42 +54,42 @@ class WorkerDown:
     down: Down
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Join:
     """Let a worker be offered; its watch is armed."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Rejoin:
     """Let the next incarnation of a worker be offered, unless it was unregistered meanwhile."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Leave:
     """Offer a worker no more, whichever incarnation of it is here: it was unregistered."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class GiveUp:
     """No further incarnation of this worker will come; that was the last."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Drain:
     """Give a worker nothing new, and say when it has done all that it has."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class SetManual:
     """The worker's owner uses so many slots himself."""
 
@@ -97,21 +97,21 @@ class SetManual:
     slots: int
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class TakeSlot:
     """The worker's owner wants one more slot for himself."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class GiveSlot:
     """The worker's owner gives one slot back."""
 
     entry: WorkerEntry
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Snapshot:
     """Show the live workers, through a function of the entry, in registration order."""
 
@@ -119,21 +119,21 @@ class Snapshot:
     activity_type: str | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Deploy:
     """Let another router decide: a built-in one, or a routing function."""
 
     router: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Cancel:
     """Give up a conversation."""
 
     conversation: Conversation
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class TimedOut:
     """A limit of a conversation ran out; for `start_to_close`, of this attempt."""
 
@@ -143,14 +143,14 @@ class TimedOut:
     attempt: Attempt | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Resume:
     """A conversation's pause is over."""
 
     conversation: Conversation
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Routed:
     """The routing function answered, or failed."""
 
@@ -158,7 +158,7 @@ class Routed:
     answer: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Revocable:
     """An order that whoever gave it may give up before it is carried out: whoever claims it first has it."""
 
@@ -169,7 +169,7 @@ class Revocable:
         return self._unclaimed.acquire(blocking=False)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Publish(Revocable):
     """Fan an envelope out to every subscriber, if this schema, which it has passed, is in force."""
 
@@ -177,21 +177,21 @@ class Publish(Revocable):
     schema: Schema
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Subscribe(Revocable):
     """Add a subscriber: an inbox made by the asker."""
 
     inbox: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Unsubscribe:
     """Remove a subscriber."""
 
     inbox: Any
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Evolve(Revocable):
     """Put a schema in force, if the one that it grew from is."""
 
@@ -199,12 +199,12 @@ class Evolve(Revocable):
     new: Schema
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Noticed:
     """Handle the oldest of the book's notices."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Listen:
     """Call this with every event, or, with `on=False`, call it no more. It must not block."""
 
@@ -212,12 +212,12 @@ class Listen:
     on: bool = True
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Close:
     """Close every conversation, forget every subscriber, and stop."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Arrived:
     """There is something in the tray."""
 

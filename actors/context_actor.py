@@ -28,33 +28,33 @@ from .links import LinkedActor
 logger = logging.getLogger("limen")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NextWorkerId:
     """Give a worker id that was never given before."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChannelFor:
     """Give the channel of this name; made if need be."""
 
     name: ChannelName
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FindChannel:
     """Give the channel of this name, or `None`."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TheSupervisor:
     """Give the supervisor, for a worker of this channel; made if need be."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Shut:
     """Make nothing any more. Gives all there is: the channels, and the supervisor if there is one."""
 
