@@ -44,12 +44,19 @@ def run_pytest(run_python, tmp_path):
     return lambda *args: run_python("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *args).stdout
 
 
+def found(pattern, text):
+    """Give what the pattern's one group matches."""
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match.group(1)
+
+
 def test_seeds_come_from_the_command_line(run_pytest):
     """A number, a range, or fresh ones that the header names; without the option, the test's own."""
     assert "seeds [0, 1, 2]" in run_pytest("-k", "all or seen")
     assert "seeds [5, 6]" in run_pytest("-k", "all or seen", "--sim-seeds=5:7")
     fresh = run_pytest("-k", "all or seen", "--sim-seeds=fresh:2", "-v")
-    first, last = map(int, re.search(r"simulated tests run seeds (\d+):(\d+)", fresh).groups())
+    first, last = map(int, found(r"simulated tests run seeds (\d+:\d+)", fresh).split(":"))
     assert f"seeds [{first}, {last - 1}]" in fresh
     assert "is not N, A:B or fresh:N" in run_pytest("--sim-seeds=many")
 
@@ -57,7 +64,7 @@ def test_seeds_come_from_the_command_line(run_pytest):
 def test_a_failure_is_replayed_by_its_token(run_pytest):
     """As printed, pasted back."""
     failed = run_pytest("-k", "weak")
-    token = re.search(r"--sim-replay=(\S+)", failed).group(1)
+    token = found(r"--sim-replay=(\S+)", failed)
 
     again = run_pytest("-k", "weak", f"--sim-replay={token}")
 
