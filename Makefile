@@ -67,7 +67,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy -p limen
-	$(BIN)/mypy $(MYPY_TESTS) tests
+	cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml $(MYPY_TESTS) .
 	$(if $(SCRIPTS),$(BIN)/mypy $(SCRIPTS))
 	$(BIN)/pyright
 
