@@ -374,12 +374,12 @@ class ChannelActor(LinkedActor):
 
     def _carry_out(self, decided: Iterable[decisions.Decision]) -> None:
         steps = iter(decided)
-        try:
-            for each in steps:
+        for each in steps:
+            try:
                 self._carry_out_one(each)
-        except BaseException:
-            self._book.unfinished.extend(steps)  # the next actor goes on from here
-            raise
+            except BaseException:
+                self._book.unfinished.extend((each, *steps))  # the next actor goes on from here
+                raise
 
     def _carry_out_one(self, each: decisions.Decision) -> None:
         match each:
@@ -521,8 +521,7 @@ class ChannelActor(LinkedActor):
         state, active = self._state, self._slot.active
         state.use(None if isinstance(active, LoadedRouter) else active)
         state.rebuild()
-        while self._book.unfinished:
-            self._carry_out_one(self._book.unfinished.popleft())
+        self._go_on()
         self._catch_up_on_results()
         while self._book.notices:
             self._noticed()
@@ -536,6 +535,12 @@ class ChannelActor(LinkedActor):
                 self._carry_out(state.cancel(conversation))
         self._carry_out(state.recover())
         self.take_in(self._tray)
+
+    def _go_on(self) -> None:
+        """Do what had been decided, but hand over nothing that was given up meanwhile."""
+        unfinished = list(self._book.unfinished)
+        self._book.unfinished.clear()
+        self._carry_out(each for each in unfinished if not isinstance(each, Attempt) or each in each.entry.attempts)
 
     def _catch_up_on_results(self) -> None:
         for entry in list(self._state.candidates):
