@@ -17,7 +17,7 @@ from ..messages.bus_errors import ChannelClosed
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError, SelfAskError
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
-from ..messages.supervision import ChildSpec, DeleteChild, RestartIntensity, RestartType, StartChild
+from ..messages.restarts import RestartIntensity
 from . import _orders as orders
 from ._texts import kind_and_text
 from .blueprint import Blueprint
@@ -101,6 +101,8 @@ class Core:
 
     def _spawn(self, name: str, blueprint: Blueprint, undo: ExitStack, *, restart: bool) -> None:
         """Start the participant as a child of the supervisor."""
+        from ..messages.supervision import ChildSpec, RestartType, StartChild
+
         spec = ChildSpec(
             id=f"{name}/{blueprint.worker_id}",
             start=blueprint.start,
@@ -224,23 +226,29 @@ def _leave(channel: ChannelHandle, entry: WorkerEntry) -> None:
         raise ChannelLifecycleError(channel.name, f"the pool could not be pruned: {kind_and_text(error)}") from error
 
 
+def _deletion(child_id: str) -> object:
+    from ..messages.supervision import DeleteChild
+
+    return DeleteChild(child_id)
+
+
 def _stop_participant(blueprint: Blueprint) -> None:
     """Stop what we started. On an actor's own thread nothing is waited for."""
     supervisor = blueprint.supervisor
     if supervisor is None:
         return
     if here.mailbox is not None:
-        tell(supervisor, DeleteChild(blueprint.child_id))
+        tell(supervisor, _deletion(blueprint.child_id))
         return
     try:
-        supervisor.ask(DeleteChild(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
+        supervisor.ask(_deletion(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the leaving goes on
         logger.debug("the participant of %s is gone, or out of reach: %s", blueprint.worker_id, error)
 
 
 def _delete_children(supervisor: ActorRef[Any], child_ids: list[str], deadline_s: float) -> None:
     try:
-        replies = [supervisor.ask(DeleteChild(each), block=False) for each in child_ids]
+        replies = [supervisor.ask(_deletion(each), block=False) for each in child_ids]
     except ActorDeadError:
         return
     for child_id, reply in zip(child_ids, replies, strict=True):

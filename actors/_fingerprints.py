@@ -6,7 +6,6 @@ A digest covers the code and every plain value; what cannot be put into a digest
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -30,6 +29,8 @@ class Fingerprint:
     def of(cls, function: Callable[..., Any]) -> Fingerprint:
         """Read a function, a bound method, a partial or any other callable."""
         opaque: list[Any] = []
+        import hashlib
+
         digest = hashlib.sha256()
         for part in _parts(function, opaque, set()):
             data = part.encode("utf-8", "surrogatepass")

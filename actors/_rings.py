@@ -6,7 +6,6 @@ Knows worker ids and keys, and nothing of load.
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
 import struct
 from collections import OrderedDict
@@ -141,4 +140,6 @@ class Ring:
 
 def _eight_hashes(text: str) -> tuple[int, ...]:
     """Give eight numbers of 64 bits that are the same in every process."""
+    import hashlib
+
     return _EIGHT.unpack(hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest())

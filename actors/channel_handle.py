@@ -14,8 +14,8 @@ from pykka import ActorRef, Timeout
 
 from ..messages.channel import ChannelConfig, Delivery
 from ..messages.envelope import ANONYMOUS, Envelope
+from ..messages.restarts import RestartIntensity
 from ..messages.schema import Schema
-from ..messages.supervision import RestartIntensity
 from . import _orders as orders
 from ._round import Round
 from .channel import ChannelActor

@@ -15,7 +15,7 @@ from pykka import ActorDeadError, ActorRef, Future, Timeout
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.channel import ChannelConfig
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError
-from ..messages.supervision import RestartIntensity
+from ..messages.restarts import RestartIntensity
 from . import _decisions as decisions
 from . import _orders as orders
 from ._book import Book

@@ -21,7 +21,6 @@ from .context_actor import ChannelFor, ContextActor, FindChannel, NextWorkerId
 from .conversation import Conversation
 from .entry import WorkerEntry
 from .registration import WorkerRegistration
-from .supervisor import QuietSupervisor
 from .worker import ExecutorName
 
 __all__ = ["ContextActor", "WorkerContext", "WorkerPool"]
@@ -41,7 +40,7 @@ class WorkerContext:
         make_supervisor: Callable[[], ActorRef[Any]] | None = None,
         _core: Core | None = None,
     ) -> None:
-        self._core = _core or Core(supervisor, make_supervisor or QuietSupervisor.start)
+        self._core = _core or Core(supervisor, make_supervisor or _start_supervisor)
 
     def __repr__(self) -> str:
         """Show the type only."""
@@ -155,6 +154,13 @@ class WorkerContext:
         thread that still runs then is abandoned, and logged. Idempotent.
         """
         self._core.close(timeout)
+
+
+def _start_supervisor() -> ActorRef[Any]:
+    """Start the supervisor that a context has of its own; it is imported with the first worker."""
+    from .supervisor import QuietSupervisor
+
+    return QuietSupervisor.start()
 
 
 WorkerPool = WorkerContext

@@ -17,7 +17,6 @@ from ..messages.channel import ChannelConfig, ChannelMode
 from ..messages.errors import ChannelLifecycleError
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
-from ..messages.supervision import DeleteChild
 from ..messages.wire import request_schema
 from . import _orders as orders
 from ._texts import kind_and_text
@@ -154,6 +153,8 @@ def take_out(blueprint: Blueprint) -> None:
         blueprint.channel.session.notice(orders.Leave(blueprint.entry))
     blueprint.let_go()
     if blueprint.supervisor is not None:
+        from ..messages.supervision import DeleteChild
+
         tell(blueprint.supervisor, DeleteChild(blueprint.child_id))
     blueprint.note_gone(ExitReason.normal())
 

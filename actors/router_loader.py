@@ -6,7 +6,6 @@ Knows nothing of how a function is run.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import threading
@@ -131,6 +130,8 @@ def loaded_hashes() -> tuple[str, ...]:
 
 
 def _hash(label: str | None, fingerprint: Fingerprint, number: int) -> str:
+    import hashlib
+
     return hashlib.sha256("\0".join((repr(label), fingerprint.digest, str(number))).encode()).hexdigest()
 
 

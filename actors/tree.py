@@ -16,7 +16,6 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from .linking import ExitSignal, Notice
 from .links import LinkedActor
-from .supervisor import SupervisorActor
 
 
 class ActorState(StrEnum):
@@ -84,6 +83,8 @@ def _actor_of(ref: ActorRef[Any]) -> Any:
 
 
 def _places(actors: _Actors) -> _Places:
+    from .supervisor import SupervisorActor  # imported late: most who import limen never draw a tree
+
     return {
         child_urn: (urn, child_id, restarts)
         for urn, actor in actors.items()

@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 import attrs
-from attrs.validators import ge, gt, le
+from attrs.validators import ge, le
 
 from ._checks import named
+from .restarts import RestartIntensity
 
 __all__ = [
     "Backoff",
@@ -79,14 +80,6 @@ class ChildState(StrEnum):
     """It crashed and waits for its restart."""
     DOWN = "down"
     """It is not there: it was stopped, had nothing more to do, or was given up."""
-
-
-@attrs.frozen
-class RestartIntensity:
-    """How many restarts within how long a time are borne; one more is one too many. Source: OTP, restart intensity."""
-
-    max_restarts: int = attrs.field(default=3, validator=ge(0))
-    within_s: float = attrs.field(default=5.0, validator=gt(0))
 
 
 @attrs.frozen

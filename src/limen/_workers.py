@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -83,6 +82,8 @@ def _check_activities(queue: str, activities: Sequence[Activity[..., Any]]) -> N
 
 
 def _refuse_unpicklable(handlers: Mapping[str, object]) -> None:
+    import pickle
+
     for name, handler in handlers.items():
         try:
             pickle.dumps(handler)
