@@ -118,7 +118,7 @@ class Candidates:
 
     def least_loaded(self, activity_type: str) -> WorkerEntry | None:
         """Give the entry with room that holds least, the one that came first among equals."""
-        groups = self._serving(activity_type)
+        groups = self._groups_for.get(activity_type) or self._serving(activity_type)
         if len(groups) == 1:
             return groups[0].least()
         tops = [first for group in groups if (first := group.top()) is not None]

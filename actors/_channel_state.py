@@ -7,6 +7,7 @@ whole again from its plain facts after a crash in the middle of a change.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from ..messages.activities import Completed, Failed
@@ -47,6 +48,19 @@ class ChannelState(Placement):
             self.waiting.add(conversation)
             return ()
         return self._place(conversation)
+
+    def absorb(self, tray: deque[Conversation]) -> None:
+        """Take those at the head of a tray that can do nothing but wait. The same as `submit`, for many at once."""
+        saturated, waiting, limit = self.saturated, self.waiting, self.queue_limit
+        while tray:
+            conversation = tray[0]
+            if conversation.activity_type not in saturated or not conversation.is_plain or waiting.count >= limit:
+                return
+            self._arrivals += 1
+            conversation.arrival = self._arrivals
+            conversation.channel_name = self.name
+            waiting.add(conversation)
+            tray.popleft()
 
     def _open(self, conversation: Conversation) -> list[Decision]:
         if conversation.id in self.named:
@@ -125,20 +139,20 @@ class ChannelState(Placement):
         capacity = entry.capacity
         if attempt not in held or not self.swaps or not entry.active or not entry.settled:
             return None
-        waiting = self.waiting
-        following = waiting.next_for(capacity.activity_types) if waiting.count else None
-        ended = attempt.conversation
-        if following is None:
+        waiting, ended = self.waiting, attempt.conversation
+        if not waiting.count:
             self._end_of(ended)
             return self._free(attempt)
         beyond = entry.manual + len(held) - capacity.max_concurrent
-        if not following.is_plain or (beyond > 0 and not entry.has_prefetch(beyond - 1)):
+        if beyond > 0 and not entry.has_prefetch(beyond - 1):
+            return None
+        following = waiting.take_plain(capacity.activity_types)
+        if following is None:
             return None
         if self.named:
             self._end_of(ended)
         else:
             ended.phase = CLOSED
-        waiting.take(following, RUNNING)
         before = following.attempts
         successor = Attempt(following, entry, len(before) + 1)
         following.attempts = (*before, successor) if before else (successor,)

@@ -50,7 +50,8 @@ class Placement:
     def use(self, router: Router | None) -> None:
         """Let this router decide."""
         self.router = router
-        self.swaps = isinstance(router, LeastLoaded)
+        self.swaps = type(router) is LeastLoaded
+        """Whether the least loaded worker is always the one, so that a slot may go from one request to the next."""
 
     # --- finding a slot ------------------------------------------------------------------------------------
 
@@ -60,7 +61,11 @@ class Placement:
             self.apart.pop(conversation, None)
         activity_type = conversation.activity_type
         if self.router is not None:
-            entry = self.router.pick(self.candidates, activity_type, conversation.key)
+            candidates = self.candidates
+            if self.swaps:
+                entry = candidates.least_loaded(activity_type)
+            else:
+                entry = self.router.pick(candidates, activity_type, conversation.key)
             if entry is not None:
                 return self._give(conversation, entry) if conversation.suspect else self._hand_over(conversation, entry)
         elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:
@@ -105,8 +110,9 @@ class Placement:
         )
 
     def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
-        attempt = Attempt(conversation, entry, len(conversation.attempts) + 1)
-        conversation.attempts += (attempt,)
+        before = conversation.attempts
+        attempt = Attempt(conversation, entry, len(before) + 1)
+        conversation.attempts = (*before, attempt) if before else (attempt,)
         conversation.phase = RUNNING
         if self.apart:
             self.apart.pop(conversation, None)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 
-from .conversation import CLOSED, WAITING, Conversation, Phase
+from .conversation import CLOSED, RUNNING, WAITING, Conversation, Phase
 
 
 class Line:
     """Those that wait for one activity type. Almost always they have one priority, and come in order of arrival."""
 
-    __slots__ = ("_levels", "_order", "front")
+    __slots__ = ("_levels", "_order", "front", "top")
 
     def __init__(self) -> None:
         self.front: deque[Conversation] = deque()
         """The level of the highest priority."""
+        self.top: int | None = None
+        """That priority."""
         self._levels: dict[int, deque[Conversation]] = {}
         self._order: list[int] = []
 
@@ -56,7 +58,8 @@ class Line:
         level: deque[Conversation] = deque()
         self._levels[priority] = level
         self._order = sorted(self._levels, reverse=True)
-        self.front = self._levels[self._order[0]]
+        self.top = self._order[0]
+        self.front = self._levels[self.top]
         return level
 
     def _next_level(self) -> bool:
@@ -64,7 +67,8 @@ class Line:
         if len(self._order) < 2:  # noqa: PLR2004 - the last level is kept, empty or not
             return False
         del self._levels[self._order.pop(0)]
-        self.front = self._levels[self._order[0]]
+        self.top = self._order[0]
+        self.front = self._levels[self.top]
         return True
 
 
@@ -83,7 +87,10 @@ class WaitingRoom:
         line = self.lines.get(conversation.activity_type)
         if line is None:
             line = self.lines[conversation.activity_type] = Line()
-        line.add(conversation)
+        if conversation.priority == line.top and not conversation.attempts:
+            line.front.append(conversation)
+        else:
+            line.add(conversation)
         self.count += 1
 
     def leave(self, conversation: Conversation, phase: Phase) -> None:
@@ -102,6 +109,22 @@ class WaitingRoom:
         conversation.phase = phase
         self.count -= 1
         self.lines[conversation.activity_type].front.popleft()
+
+    def take_plain(self, types: tuple[str, ...]) -> Conversation | None:
+        """Take out the first request of these types, to be run, if it is one that needs nothing but a slot."""
+        line = self.lines.get(types[0]) if len(types) == 1 else None
+        if line is not None and line.front and line.front[0].phase is WAITING:
+            first: Conversation | None = line.front[0]
+        else:
+            first = self.next_for(types)
+        if first is None or not first.is_plain:
+            return None
+        if line is None:
+            line = self.lines[first.activity_type]
+        line.front.popleft()
+        self.count -= 1
+        first.phase = RUNNING
+        return first
 
     def next_for(self, types: tuple[str, ...]) -> Conversation | None:
         """Show the first request of these types (of any, if there are none); it goes on waiting."""

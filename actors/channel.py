@@ -139,12 +139,19 @@ class ChannelActor(LinkedActor):
         self._book.waker = None
         submit = self._state.submit
         while tray:
+            if self._state.saturated:
+                self._state.absorb(tray)
+                if not tray:
+                    break
             conversation = tray.popleft()
             try:
                 if not conversation.is_plain:
                     self._submit(conversation)
                 elif decided := submit(conversation):
-                    self._carry_out(decided)
+                    if len(decided) == 1 and isinstance(decided[0], Attempt):
+                        self._hand_over(decided[0])
+                    else:
+                        self._carry_out(decided)
             except BaseException as error:  # it is not known to be in the book, so the next actor may miss it
                 failure = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
                 failure.__cause__ = error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from queue import Full
 from typing import Any, Literal
 
 from pykka import ActorRef
@@ -80,7 +81,9 @@ class WorkerReport:
             return None
         following = self.channel.turn_over(attempt)
         try:
-            conversation.settle(result)
+            conversation.reply.set(result)
+        except Full:  # somebody outside has settled it
+            pass
         except BaseException:  # a callback of the caller's: it must not cost the worker its slot
             logger.exception("a callback failed to take the result of %s", conversation.id)
         if following is None:

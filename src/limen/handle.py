@@ -82,10 +82,11 @@ class Handle(Generic[R]):
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
         `ChannelLifecycleError` when the dispatcher was closed.
         """
-        if not self.done() and not self.wait(timeout):
+        reply = self._conversation.reply
+        if not reply.done() and not wait_patiently(self._wait, timeout):
             raise self._late(timeout)
         try:
-            completed = self._conversation.reply.get(timeout=0)
+            completed = reply.get(timeout=0)
         except ActorDeadError as error:
             raise ChannelLifecycleError(self._conversation.channel_name, str(error)) from error
         return _value(completed)  # type: ignore[no-any-return]
