@@ -116,7 +116,7 @@ class Executor(Protocol):
     def close(self) -> None:
         """Take no more work, end what can be ended, free all resources. Any thread; never blocks; idempotent."""
 
-    def wait_closed(self, timeout_s: float) -> bool:
+    def wait_closed(self, timeout_s: float) -> bool:  # pyright: ignore[reportReturnType]  # a protocol has no body
         """Block until nothing of it is left, at most so long; `False` if something still runs."""
 
 

@@ -13,15 +13,18 @@ from datetime import timedelta
 from typing import Any
 
 from ..messages.activities import Completed, Failed
-from ..messages.dispatch import DispatchRequest, DispatchResponse
-from ..messages.dispatch_errors import ActivityFailed, ActivityTimedOut, RecorderFailed
-from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
-from ..messages.events import Event, EventKind
+from ..messages.dispatch import DispatchRequest
+from ..messages.dispatch_errors import RecorderFailed
+from ..messages.errors import ChannelLifecycleError, ConfigError, LimenError
+from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, Operation, OperationKind
 from . import _decisions as decisions
 from . import _orders as orders
+from ._announcing import Announcer
+from ._asking import conversation_for
 from ._book import Book
+from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
 from ._texts import text_of
 from .attempt import HEARD, Attempt
@@ -30,7 +33,7 @@ from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
 from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
-from .runtime import offer, offer_error
+from .runtime import offer
 
 logger = logging.getLogger("limen")
 
@@ -52,6 +55,7 @@ class ChannelActor(LinkedActor):
         self._fanout = book.fanout
         self._slot = book.routing_slot
         self._tray = book.tray
+        self._announcer = Announcer(book, self._runtime.now)
         self._closing = False
 
     def on_start(self) -> None:
@@ -121,7 +125,7 @@ class ChannelActor(LinkedActor):
             case orders.Deploy(router):
                 return self._deploy(router)
             case orders.Listen():
-                return self._listen(message)
+                return self._announcer.listen(message)
             case DispatchRequest():
                 return self._dispatch(message)
             case orders.Close():
@@ -196,29 +200,9 @@ class ChannelActor(LinkedActor):
     def _dispatch(self, message: DispatchRequest) -> None:
         """Serve a request that was asked or told by an actor: the answer is a `DispatchResponse`, or an error."""
         asker = self.reply_later()
-        queue, asked_for = self._state.name.rpartition(".")[2], message.request.task_queue
-        if asked_for not in {None, queue}:
-            offer_error(
-                asker, ConfigError("task_queue", f"the request is for {asked_for!r}, this channel for {queue!r}")
-            )
-            return
-        reply: Any = self._runtime.create_future()
-        conversation = Conversation(
-            message.conversation_id, message.request, reply, channel_name=self._state.name, priority=message.priority
-        )
-
-        def respond() -> None:
-            try:
-                result: Completed | Failed = reply.get(timeout=0)
-            except ActivityFailed as error:
-                result = Failed(error.__cause__ or error)
-            except Exception as error:  # noqa: BLE001 - it is the asker's
-                offer_error(asker, error)
-                return
-            offer(asker, DispatchResponse(worker_id=conversation.attempts[-1].worker_id, result=result))
-
-        reply.add_done_callback(respond)
-        self._submit(conversation)
+        conversation = conversation_for(message, asker, self._state.name)
+        if conversation is not None:
+            self._submit(conversation)
 
     def _limit(self, conversation: Conversation, limit: str, limit_s: float) -> None:
         if conversation.phase is not CLOSED:
@@ -255,7 +239,7 @@ class ChannelActor(LinkedActor):
         if counts and self._book.listeners:
             failed = isinstance(message.result, Failed)
             detail = text_of(message.result.error) if isinstance(message.result, Failed) else ""
-            self._emit(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
+            self._announcer.tell_of(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
         if decided:
             self._carry_out(decided)
         if attempt.entry.on_drained is not None:
@@ -264,7 +248,7 @@ class ChannelActor(LinkedActor):
     def _crashed(self, message: orders.Crashed) -> None:
         attempt = message.attempt
         if not attempt.claimed:  # else it was ended because it had been decided
-            self._emit(EventKind.CRASHED, attempt, str(message.reason))
+            self._announcer.tell_of(EventKind.CRASHED, attempt, str(message.reason))
         self._freed(attempt.entry, self._state.crashed(attempt, message.reason))
 
     def _freed(self, entry: WorkerEntry, decided: Iterable[decisions.Decision]) -> None:
@@ -278,7 +262,7 @@ class ChannelActor(LinkedActor):
         decided = self._state.leave(entry, reason, vacancy=entry.comes_back)
         self._close_inbox(entry)
         kind = EventKind.UNREGISTERED if reason.is_normal else EventKind.CRASHED
-        self._emit_for(kind, entry, str(reason))
+        self._announcer.tell(kind, entry, str(reason))
         self._freed(entry, decided)
 
     # --- the pool -----------------------------------------------------------------------------------------------
@@ -304,7 +288,7 @@ class ChannelActor(LinkedActor):
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
         if self._is_listed(entry):
-            self._emit_for(EventKind.REGISTERED, entry)
+            self._announcer.tell(EventKind.REGISTERED, entry)
         else:
             self._close_inbox(entry)
         self._carry_out(decided)
@@ -322,7 +306,7 @@ class ChannelActor(LinkedActor):
         decided = self._state.leave(present, ExitReason.normal())
         self._close_inbox(present)
         if listed:
-            self._emit_for(EventKind.UNREGISTERED, present)
+            self._announcer.tell(EventKind.UNREGISTERED, present)
         self._freed(present, decided)
 
     def _drain(self, entry: WorkerEntry) -> None:
@@ -432,11 +416,11 @@ class ChannelActor(LinkedActor):
         if not conversation.is_plain and conversation.has_limits:
             self._limit_try(attempt, conversation.request.start_to_close_timeout)
         if self._book.listeners:
-            self._emit(EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED, attempt)
+            self._announcer.tell_of(EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED, attempt)
         attempt.entry.deliver(attempt)
 
     def _call_off(self, attempt: Attempt, why: BaseException) -> None:
-        self._emit(EventKind.FAILED, attempt, text_of(why))
+        self._announcer.tell_of(EventKind.FAILED, attempt, text_of(why))
         call_off = attempt.entry.call_off
         if call_off is None:
             return
@@ -450,7 +434,7 @@ class ChannelActor(LinkedActor):
         if conversation.reply.done():
             return
         if conversation.recorder is not None:
-            self._record_closed(conversation, outcome)
+            keep_end(conversation, outcome)
         if isinstance(outcome, BaseException):
             conversation.fail(outcome)
         else:
@@ -460,7 +444,7 @@ class ChannelActor(LinkedActor):
 
     def _record(self, conversation: Conversation, operation: Operation) -> bool:
         """Keep an operation; a recorder that fails ends the conversation."""
-        error = _try_record(conversation, operation)
+        error = keep(conversation, operation)
         if error is None:
             return True
         ran = operation.kind is OperationKind.MESSAGE_SENT or any(
@@ -473,49 +457,6 @@ class ChannelActor(LinkedActor):
         else:
             self._carry_out(self._state.cancel(conversation, failure))
         return False
-
-    def _record_closed(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
-        """Record the end, once. If only this fails, a good result stands and an earlier error keeps its place."""
-        closed = conversation.operation(
-            OperationKind.CONVERSATION_CLOSED,
-            state=_end_state(outcome),
-            result=Failed(outcome) if isinstance(outcome, BaseException) else outcome,
-            message=text_of(outcome) if isinstance(outcome, BaseException) else None,
-        )
-        error = _try_record(conversation, closed)
-        if error is not None:
-            logger.error("the end of conversation %s could not be recorded", conversation.id, exc_info=error)
-            if isinstance(outcome, BaseException):
-                outcome.add_note(f"its end could not be recorded: {type(error).__name__}: {text_of(error)}")
-
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def _listen(self, message: orders.Listen) -> None:
-        others = tuple(each for each in self._book.listeners if each != message.listener)
-        self._book.listeners = (*others, message.listener) if message.on else others
-
-    def _emit(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
-        if self._book.listeners:
-            self._emit_for(kind, attempt.entry, detail, attempt)
-
-    def _emit_for(self, kind: EventKind, entry: WorkerEntry, detail: str = "", attempt: Attempt | None = None) -> None:
-        if not self._book.listeners:
-            return
-        event = Event(
-            kind=kind,
-            channel_name=self._state.name,
-            at_s=self._runtime.now(),
-            worker_id=entry.worker_id,
-            incarnation=entry.incarnation,
-            conversation_id=attempt.conversation.id if attempt is not None else None,
-            activity_type=attempt.activity_type if attempt is not None else None,
-            detail=detail,
-        )
-        for listener in self._book.listeners:
-            try:
-                listener(event)
-            except BaseException:  # not even SystemExit may end the channel
-                logger.exception("a listener failed to take an event")
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -565,24 +506,3 @@ class ChannelActor(LinkedActor):
         self._fanout.close()
         self._closing = True
         self.finish_stop()
-
-
-def _try_record(conversation: Conversation, operation: Operation) -> BaseException | None:
-    assert conversation.recorder is not None
-    try:
-        conversation.recorder.record(operation)
-    except BaseException as error:  # noqa: BLE001 - a recorder is the user's code and may raise anything
-        return error
-    return None
-
-
-def _end_state(outcome: Completed | BaseException) -> ActivityState:
-    match outcome:
-        case Completed():
-            return ActivityState.COMPLETED
-        case ActivityTimedOut():
-            return ActivityState.TIMED_OUT
-        case ActivityCancelled():
-            return ActivityState.CANCELLED
-        case _:
-            return ActivityState.FAILED

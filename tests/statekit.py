@@ -99,7 +99,7 @@ class Notebook:
         self.pauses: deque[Conversation] = deque()
         self.asks: list[Ask] = []
 
-    def do(self, decided: Iterable[Decision]) -> list[Decision]:
+    def do(self, decided: Iterable[Decision]) -> list[Any]:
         """Write down what was decided, and give it."""
         decisions = list(decided)
         for each in decisions:
@@ -128,12 +128,12 @@ class Notebook:
         for conversation in conversations:
             self.do(self.state.submit(conversation))
 
-    def crash(self, entry: WorkerEntry, reason: ExitReason = CRASH) -> list[Decision]:
+    def crash(self, entry: WorkerEntry, reason: ExitReason = CRASH) -> list[Any]:
         """Let a worker die, and the book hear of it."""
         die(entry, reason)
         return self.do(self.state.leave(entry, reason, vacancy=entry.comes_back))
 
-    def outcome(self, conversation: Conversation) -> Completed | BaseException | None:
+    def outcome(self, conversation: Conversation) -> Any:
         """Give the one outcome; `None` if there is none. More than one is an error."""
         outcomes = [outcome for each, outcome in self.closed if each is conversation]
         assert len(outcomes) < 2, "two outcomes"

@@ -123,7 +123,8 @@ class AsyncioExecutor:
         stubborn: Iterable[Any] = (await asyncio.wait(tasks, timeout=self._grace_s))[1] if tasks else ()
         for task in stubborn:
             logger.warning("worker %s: a coroutine does not end although it was cancelled; it is abandoned", self._name)
-            task._log_destroy_pending = False  # noqa: SLF001 - it has just been logged
+            # It has just been logged.
+            task._log_destroy_pending = False  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
 
     # --- one attempt, on the loop -------------------------------------------------------------------------------
 

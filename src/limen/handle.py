@@ -8,14 +8,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
-from pykka import ActorDeadError, Timeout
+from pykka import Timeout
 
 from ._patience import wait_patiently
 from .actors import _orders as orders
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
 from .messages.activities import Completed
-from .messages.errors import ChannelLifecycleError
 
 R = TypeVar("R")
 
@@ -85,11 +84,7 @@ class Handle(Generic[R]):
         reply = self._conversation.reply
         if not reply.done() and not wait_patiently(self._wait, timeout):
             raise self._late(timeout)
-        try:
-            completed = reply.get(timeout=0)
-        except ActorDeadError as error:
-            raise ChannelLifecycleError(self._conversation.channel_name, str(error)) from error
-        return _value(completed)  # type: ignore[no-any-return]
+        return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Block as `result` does, and give the error instead of raising it; `None` if there was none."""

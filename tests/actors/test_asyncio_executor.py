@@ -23,7 +23,7 @@ class Bench:
 
     def __init__(self, handler, slots=10, grace_s=2.0):
         self.notes = Notes()
-        self.executor = AsyncioExecutor({"encode": handler}, slots, self.notes, "bench", grace_s=grace_s)
+        self.executor: Any = AsyncioExecutor({"encode": handler}, slots, self.notes, "bench", grace_s=grace_s)
         self.book = Notebook()
         self.book.join(make_worker("worker-1", slots))
 

@@ -609,7 +609,7 @@ def test_a_request_to_a_closed_channel_is_a_lifecycle_error():
 # --- actors ask -------------------------------------------------------------------------------------------------------
 
 
-def _ask(context, message):
+def _ask(context, message) -> Any:
     """Have a stock Pykka actor ask the channel, and give its answer."""
     channel = context.channel(NS, QUEUE)
     with ending(asker := Stock.start()):

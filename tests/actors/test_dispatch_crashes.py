@@ -2,6 +2,7 @@
 
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from channelkit import wait_until
@@ -174,7 +175,7 @@ def test_suspects_are_run_again_one_by_one():
         assert [(each.crashes, each.suspect) for each in suspects] == [(0, True), (0, True)]
         assert second.try_next() is None
         for conversation in (conversations[1], conversations[3]):
-            second.respond(_envelope(second, conversation), Completed())
+            second.respond(_envelope(conversation), Completed())
         for conversation in suspects:
             envelope = fetch(second)
             assert envelope.message_id == f"{conversation.id}#2"
@@ -185,7 +186,7 @@ def test_suspects_are_run_again_one_by_one():
         assert [each.result(PATIENCE_S) for each in conversations] == [Completed()] * 4
 
 
-def _envelope(worker, conversation):
+def _envelope(conversation) -> Any:
     """Find the envelope again in which a request was fetched."""
     return SimpleNamespace(message_id=f"{conversation.id}#1")
 

@@ -67,6 +67,7 @@ def test_an_activity_runs_on_a_daemon_thread_of_the_executors():
 
     assert seen[0].daemon
     assert seen[0].name == "limen-bench-1"
+    assert attempt.started_s is not None
     assert attempt.started_s <= runtime().now()
 
 

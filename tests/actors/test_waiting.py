@@ -1,5 +1,7 @@
 """The line of those that wait: who is next, and that nobody is in it twice."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statekit import make_conversation, names
@@ -21,29 +23,33 @@ def _room(*conversations):
     return room
 
 
+def _next(room, *types) -> Any:
+    return room.next_for(types)
+
+
 def test_the_first_is_the_one_of_the_highest_priority_that_came_first():
     """DP-18: priority, then order of arrival."""
     room = _room(_make(1), _make(2, priority=5), _make(3, priority=5), _make(4, priority=-1))
 
     assert names(room.all()) == ["c-2", "c-3", "c-1", "c-4"]
-    assert room.next_for(("encode",)).id == "c-2"
+    assert _next(room, "encode").id == "c-2"
 
 
 def test_a_worker_is_shown_what_it_serves():
     """WC-23: by type; without types, everything."""
     room = _room(_make(1, "encode"), _make(2, "resize"), _make(3, "encode", 1))
 
-    assert room.next_for(("resize",)).id == "c-2"
-    assert room.next_for(("other",)) is None
-    assert room.next_for(("other", "resize", "resize")).id == "c-2"
-    assert room.next_for(()).id == "c-3"
+    assert _next(room, "resize").id == "c-2"
+    assert _next(room, "other") is None
+    assert _next(room, "other", "resize", "resize").id == "c-2"
+    assert _next(room).id == "c-3"
 
 
 def test_showing_takes_nobody_out():
     """It goes on waiting until it is handed over."""
     room = _room(_make(1))
 
-    assert room.next_for(()) is room.next_for(())
+    assert _next(room) is _next(room)
     assert room.count == 1
 
 
@@ -52,14 +58,14 @@ def test_whoever_is_taken_or_leaves_is_not_shown_again():
     first, second, third = _make(1), _make(2), _make(3)
     room = _room(first, second, third)
 
-    room.take(room.next_for(("encode",)), RUNNING)
+    room.take(_next(room, "encode"), RUNNING)
     room.leave(third, CLOSED)
 
     assert (first.phase, third.phase) == (RUNNING, CLOSED)
     assert names(room.all()) == ["c-2"]
     assert room.count == 1
     room.leave(second, NEW)
-    assert room.next_for(()) is None
+    assert _next(room) is None
     assert room.of_types() == []
 
 
@@ -98,7 +104,7 @@ def test_those_that_were_cancelled_are_forgotten_in_time():
 
     assert room.count == 1
     assert sum(len(line.front) for line in room.lines.values()) < 2_000
-    assert room.next_for(()) is conversations[0]
+    assert _next(room) is conversations[0]
 
 
 steps = st.lists(
