@@ -61,11 +61,7 @@ class Placement:
             self.apart.pop(conversation, None)
         activity_type = conversation.activity_type
         if self.router is not None:
-            candidates = self.candidates
-            if self.swaps:
-                entry = candidates.least_loaded(activity_type)
-            else:
-                entry = self.router.pick(candidates, activity_type, conversation.key)
+            entry = self.router.pick(self.candidates, activity_type, conversation.key)
             if entry is not None:
                 return self._give(conversation, entry) if conversation.suspect else self._hand_over(conversation, entry)
         elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:

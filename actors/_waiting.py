@@ -87,8 +87,9 @@ class WaitingRoom:
         line = self.lines.get(conversation.activity_type)
         if line is None:
             line = self.lines[conversation.activity_type] = Line()
-        if conversation.priority == line.top and not conversation.attempts:
-            line.front.append(conversation)
+        front = line.front
+        if conversation.priority == line.top and (not front or front[-1].arrival < conversation.arrival):
+            front.append(conversation)
         else:
             line.add(conversation)
         self.count += 1
