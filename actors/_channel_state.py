@@ -53,14 +53,17 @@ class ChannelState(Placement):
         """Take those at the head of a tray that can do nothing but wait. The same as `submit`, for many at once."""
         saturated, waiting, limit = self.saturated, self.waiting, self.queue_limit
         while tray:
-            conversation = tray[0]
+            try:
+                conversation = tray.popleft()
+            except IndexError:  # the channel is being closed, and somebody turns away what lies there
+                return
             if conversation.activity_type not in saturated or not conversation.is_plain or waiting.count >= limit:
+                tray.appendleft(conversation)
                 return
             self._arrivals += 1
             conversation.arrival = self._arrivals
             conversation.channel_name = self.name
             waiting.add(conversation)
-            tray.popleft()
 
     def _open(self, conversation: Conversation) -> list[Decision]:
         if conversation.id in self.named:

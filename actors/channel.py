@@ -145,9 +145,10 @@ class ChannelActor(LinkedActor):
         while tray:
             if self._state.saturated:
                 self._state.absorb(tray)
-                if not tray:
-                    break
-            conversation = tray.popleft()
+            try:
+                conversation = tray.popleft()
+            except IndexError:  # all absorbed, or turned away by whoever closes the channel
+                break
             try:
                 if not conversation.is_plain:
                     self._submit(conversation)

@@ -1,5 +1,7 @@
 """The core of a channel: requests, results, calls for an end, and limits, transition by transition."""
 
+from collections import deque
+
 import pytest
 from statekit import DONE, Notebook, die, make_conversation, make_worker, names, started
 
@@ -127,6 +129,22 @@ def test_a_worker_without_slots_serves_nobody():
     assert isinstance(book.outcome(conversation), NoWorkersAvailable)
     assert book.state.serving(None) == [idle]
     assert not idle.view().has_capacity
+
+
+def test_what_can_only_wait_is_taken_from_the_tray_in_one_go():
+    """DP-18: in order, within the bound, and only while no slot that serves it is free."""
+    book = _book(queue_limit=3)
+    book.submit(make_conversation("c-1", plain=True), make_conversation("c-2", plain=True))
+    tray = deque(make_conversation(f"t-{number}", plain=number != 1) for number in range(3))
+    book.state.absorb(tray)
+    assert (names(tray), names(book.state.waiting.all())) == (["t-1", "t-2"], ["c-2", "t-0"])
+
+    tray.popleft()
+    book.state.absorb(tray)
+    tray.append(make_conversation("t-3", plain=True))
+    book.state.absorb(tray)
+
+    assert (names(tray), names(book.state.waiting.all())) == (["t-3"], ["c-2", "t-0", "t-2"])
 
 
 def test_the_id_of_an_open_conversation_is_refused_and_the_open_one_is_left_alone():

@@ -1,6 +1,6 @@
 """The core of a channel under random events: whatever happens in whatever order, the book is right after each step."""
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 import pytest
@@ -95,11 +95,15 @@ class Channel(RuleBasedStateMachine):
 
     @rule(requests=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2), SORTS, some), min_size=1, max_size=6))
     def requests_come_in(self, requests: list[tuple[str, int, str, int]]) -> None:
-        """Some dispatch."""
+        """Some dispatch, and the tray is emptied as the channel does it."""
+        tray: deque[Conversation] = deque()
         for kind, priority, sort, number in requests:
-            conversation = _request(f"c-{len(self.conversations) + 1}", kind, priority, sort, number)
-            self.conversations.append(conversation)
-            self.do(self.state.submit(conversation))
+            tray.append(_request(f"c-{len(self.conversations) + 1}", kind, priority, sort, number))
+            self.conversations.append(tray[-1])
+        while tray:
+            self.state.absorb(tray)
+            if tray:
+                self.do(self.state.submit(tray.popleft()))
 
     @rule(
         events=one_of("begins", "begins", "ends", "ends", "swaps", "swaps", "fails", "tells", "tells", "tells", most=6)

@@ -40,7 +40,7 @@ from limen.actors.conversation import Conversation
 from limen.actors.default import DispatchContext, reset_default_worker_context
 from limen.actors.executors.thread import ThreadExecutor
 from limen.actors.recorder import MemoryRecorder
-from limen.actors.routers import LeastLoaded
+from limen.actors.routers import LeastLoaded, RoundRobin
 from limen.messages.activities import ActivityRequest, Completed, Failed, WorkerCapacity
 from limen.messages.codec import decode_request
 from limen.messages.dispatch import DispatchRequest, DispatchResponse
@@ -217,11 +217,11 @@ def test_the_worker_is_watched_before_anything_is_sent_to_it():
 
     with (
         patch.object(Blueprint, "arm", noting("link", Blueprint.arm)),
-        patch.object(LeastLoaded, "pick", noting("route", LeastLoaded.pick)),
+        patch.object(RoundRobin, "pick", noting("route", RoundRobin.pick)),
         patch.object(ThreadExecutor, "submit", noting("send", ThreadExecutor.submit)),
         context_with({}) as context,
     ):
-        dispatch(context, recorder=Recorder())
+        dispatch(context, recorder=Recorder(), router=RoundRobin())
 
     assert log[:6] == ["link", "route", "conversation_opened", "worker_selected", "send", "message_sent"]
 
