@@ -1,0 +1,58 @@
+"""What a router may see of a worker: values, detached from the pool."""
+
+import pickle
+
+import attrs
+import pytest
+
+from limen.messages import ConsumerId, ConsumerStateView, PoolRow
+from limen.messages.pool import DispatchWorker
+
+
+def view(current=0, most=4, **fields):
+    """A worker with so many of its slots taken."""
+    return ConsumerStateView(ConsumerId("worker-1"), current, most, **fields)
+
+
+def test_a_view_is_a_value_with_five_fields():
+    """RT-01: the consumer's id is a text; equal fields are equal views; nothing can be changed."""
+    one = view(3, buffer_depth=2, affinity_tags=("encode", "probe"))
+
+    assert [field.name for field in attrs.fields(ConsumerStateView)] == [
+        "consumer",
+        "current_in_flight",
+        "max_in_flight",
+        "buffer_depth",
+        "affinity_tags",
+    ]
+    assert isinstance(one.consumer, str)
+    assert one == view(3, buffer_depth=2, affinity_tags=("encode", "probe"))
+    assert one != view(2, buffer_depth=2, affinity_tags=("encode", "probe"))
+    assert pickle.loads(pickle.dumps(one)) == one
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        one.current_in_flight = 0  # type: ignore[misc]  # that it cannot be set is the point
+
+
+@pytest.mark.parametrize(("current", "free", "has_capacity"), [(3, 1, True), (4, 0, False), (9, 0, False)])
+def test_free_slots_are_never_negative(current, free, has_capacity):
+    """RT-02: the maximum less what is taken, floored at 0."""
+    assert (view(current).available_capacity, view(current).has_capacity) == (free, has_capacity)
+
+
+def test_a_tag_matches_to_the_letter():
+    """RT-02: affinity is an exact match."""
+    tagged = view(affinity_tags=("a",))
+
+    assert (tagged.has_affinity("a"), tagged.has_affinity("A"), tagged.has_affinity("")) == (True, False, False)
+
+
+def test_the_short_form_of_a_worker_has_one_free_slot_and_no_tags():
+    """DP-01: its view says 0 of 1, nothing buffered, no tags."""
+    assert DispatchWorker("worker-7").consumer_state == ConsumerStateView(ConsumerId("worker-7"), 0, 1, 0, ())
+
+
+def test_a_row_shows_free_slots_that_are_never_negative():
+    """RT-02: what an operator sees follows the same rule."""
+    rows = [PoolRow("worker-1", 1, "thread", 2, taken, (), 0.0) for taken in (0, 2, 5)]
+
+    assert [row.free for row in rows] == [2, 0, 0]
