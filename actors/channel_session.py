@@ -304,9 +304,8 @@ def _carry_out(decided: decisions.Decision) -> None:
     """Do what answers callers and frees workers; there is nobody to record it."""
     match decided:
         case decisions.Close(conversation, outcome):
-            for timer in conversation.timers:
-                timer.cancel()
+            conversation.drop_timers()
             if isinstance(outcome, BaseException):
                 conversation.fail(outcome)
-        case decisions.CallOff(attempt) if attempt.entry.executor is not None:
-            attempt.entry.executor.cancel(attempt)
+        case decisions.CallOff(attempt) if attempt.entry.call_off is not None:
+            attempt.entry.call_off(attempt)

@@ -280,6 +280,21 @@ def test_a_channel_that_breaks_in_the_middle_of_a_decision_is_made_whole_again(m
         assert second.is_active
 
 
+def test_a_channel_that_is_down_for_good_calls_off_what_it_had_handed_over():
+    """CH-15, TY-04: its callers are told, their limits are dropped, and a worker does not fetch what nobody wants."""
+    with context_with() as context:
+        worker = add_worker(context, None)
+        session = session_of(context)
+        conversation = submit(context, start_to_close=99.0, schedule_to_close=99.0)
+        while session.is_reachable:
+            kill(ref := session.ref())
+            assert ref.actor_stopped.wait(PATIENCE_S)
+
+        assert isinstance(error_of(conversation), ChannelLifecycleError)
+        assert (conversation.timers, conversation.try_timer) == ((), None)
+        assert worker.try_next() is None
+
+
 # --- what the shell does in passing -----------------------------------------------------------------------------------
 
 
