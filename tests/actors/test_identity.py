@@ -1,6 +1,7 @@
 """Who an actor is, wherever it was started."""
 
 import queue
+from typing import Any
 
 from pykka import ThreadingActor
 
@@ -23,7 +24,7 @@ def test_actors_of_two_supervisors_are_never_taken_for_each_other():
     """GR-01: a ref carries an identity that is unique in the process, and can be a key."""
     supervisors = [SupervisorActor.start(), SupervisorActor.start()]
     try:
-        refs = [each.ask(StartChild(ChildSpec(id="same", start=Echo)), timeout=5) for each in supervisors]
+        refs: list[Any] = [each.ask(StartChild(ChildSpec(id="same", start=Echo)), timeout=5) for each in supervisors]
 
         assert refs[0] != refs[1]
         assert len({refs[0], refs[1], refs[0]}) == 2
@@ -35,7 +36,7 @@ def test_actors_of_two_supervisors_are_never_taken_for_each_other():
 
 def test_an_actor_that_fails_as_it_starts_is_reported(caplog):
     """GR-04: Pykka calls no hook then; the watch fires all the same, once, with the reason or as gone."""
-    told = queue.SimpleQueue()
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     ref = Stillborn.start()
     watch(ref, told.put)
 
@@ -48,7 +49,7 @@ def test_an_actor_that_fails_as_it_starts_is_reported(caplog):
 
 def test_stock_actors_have_identities_of_the_same_kind():
     """GR-01: ours and Pykka's can be kept in one table."""
-    refs = [Echo.start(), ThreadingActor.start()]
+    refs: list[Any] = [Echo.start(), ThreadingActor.start()]
     try:
         assert all(ref.actor_urn.startswith("urn:uuid:") for ref in refs)
         assert len({ref.actor_urn for ref in refs}) == 2

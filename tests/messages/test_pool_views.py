@@ -30,7 +30,7 @@ def test_a_view_is_a_value_with_five_fields():
     assert one != view(2, buffer_depth=2, affinity_tags=("encode", "probe"))
     assert pickle.loads(pickle.dumps(one)) == one
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        one.current_in_flight = 0  # type: ignore[misc]  # that it cannot be set is the point
+        setattr(one, "current_in_flight", 0)  # noqa: B010 - a checker would refuse the plain way
 
 
 @pytest.mark.parametrize(("current", "free", "has_capacity"), [(3, 1, True), (4, 0, False), (9, 0, False)])
