@@ -79,7 +79,7 @@ class QueueFull(DispatchFailed):
 
 
 class PoisonActivity(DispatchFailed):
-    """The request killed every worker that it was given to, and is among the dead letters now."""
+    """The request killed every worker that it was given to, as often as it may; it is not given to another."""
 
     activity_type: str
     crashes: int

@@ -230,7 +230,7 @@ def _call_all(callbacks: _Chain) -> None:
     for callback in reversed(in_order):
         try:
             callback()
-        except Exception:
+        except BaseException:  # SystemExit too: whoever sets the answer is not to end for whoever waited for it
             logger.exception("a callback of a future failed")
 
 
