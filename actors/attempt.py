@@ -17,6 +17,9 @@ Handler = Any
 """`(request: ActivityRequest) -> Payload | Local`, or a coroutine function of that shape for the asyncio executor."""
 
 
+Boxed = tuple[Any]
+"""What a function returned, for a caller in this process: the object itself, in a box, and not a payload."""
+
 HEARD: Any = object()
 """In place of an outcome that the channel has acted on before it was told."""
 
@@ -72,7 +75,7 @@ class Attempt:
 class Report(Protocol):
     """What an executor tells of its work. Every method may be called on any thread and never blocks."""
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
+    def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> Attempt | None:
         """The activity returned, or raised an ordinary exception; its slot is free again.
 
         Unless an attempt is given back: that one is for the same slot, to be run next.

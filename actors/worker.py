@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from pykka import ActorRef
 
-from ..messages.activities import Completed, Failed
+from ..messages.activities import Completed, Failed, completed_with
 from ..messages.errors import ConfigError
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
-from .attempt import Attempt, Executor, Handler, Postbox
+from .attempt import Attempt, Boxed, Executor, Handler, Postbox
 from .links import LinkedActor, order_exit
 from .runtime import runtime
 
@@ -69,15 +69,16 @@ class WorkerReport:
         self._worker = worker
         self._end_if_failed()
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
+    def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> Attempt | None:
         """Answer the caller where nothing else is to be done first, and tell the channel; perhaps it has more.
 
         Where the channel can end the attempt at once it does so before the answer: the caller then finds the slot free.
         """
         conversation = attempt.conversation
-        if type(result) is not Completed or conversation.recorder is not None or not attempt.claim():
-            attempt.outcome = (result, False)
-            self.channel.notice(orders.Finished(attempt, result, answered=False))
+        if isinstance(result, Failed) or conversation.recorder is not None or not attempt.claim():
+            plain = _unboxed(result)
+            attempt.outcome = (plain, False)
+            self.channel.notice(orders.Finished(attempt, plain, answered=False))
             return None
         following = self.channel.turn_over(attempt)
         try:
@@ -87,8 +88,9 @@ class WorkerReport:
         except BaseException:  # a callback of the caller's: it must not cost the worker its slot
             logger.exception("a callback failed to take the result of %s", conversation.id)
         if following is None:
-            attempt.outcome = (result, True)
-            self.channel.notice(orders.Finished(attempt, result, answered=True))
+            plain = _unboxed(result)
+            attempt.outcome = (plain, True)
+            self.channel.notice(orders.Finished(attempt, plain, answered=True))
             return None
         attempt.conversation = None  # it holds its attempts: without this, both would wait for the garbage collector
         return following if isinstance(following, Attempt) else None
@@ -115,6 +117,10 @@ class WorkerReport:
     def _end_if_failed(self) -> None:
         if self._worker is not None and self._failure is not None:
             order_exit(self._worker, ExitReason.from_error(self._failure))
+
+
+def _unboxed(result: Completed | Failed | Boxed) -> Completed | Failed:
+    return completed_with(result[0]) if isinstance(result, tuple) else result
 
 
 def make_executor(

@@ -52,16 +52,17 @@ class Reply(Future[T]):
 
     owed_by: Any = None
     """The mailbox that holds the question, for the self-ask check."""
+    _value: Any = _PENDING
+    _error: tuple[Any, Any, Any] | None = None
+    _callbacks: _Chain = None
     _hook: Callable[[float | None], T] | None = None
     _hook_result: Any = _PENDING
     _hook_guard: Any = None
 
     def __init__(self) -> None:
         # Pykka's own __init__ only prepares its hook fields, which this class replaces.
+        # What most futures begin with are defaults of the class.
         self._guard = _new_lock()
-        self._value: Any = _PENDING
-        self._error: tuple[Any, Any, Any] | None = None
-        self._callbacks: _Chain = None
 
     def done(self) -> bool:
         """Whether there is an answer or an error."""

@@ -12,7 +12,8 @@ import attrs
 
 from ._options import Options, Seconds
 from ._signature import CheckedSignature
-from .messages.activities import ActivityRequest, Completed, completed_with, with_input
+from .actors.attempt import Boxed
+from .messages.activities import ActivityRequest, Completed, with_input
 from .messages.errors import ConfigError
 from .messages.names import dispatch_channel
 from .messages.payloads import Local
@@ -156,8 +157,8 @@ class SyncHandler:
         args, kwargs = request.input.value  # type: ignore[union-attr]
         return Local(self._activity.signature.result(self._activity.function(*args, **kwargs)))
 
-    def run(self, conversation: Any) -> Completed:
-        """Run it for a caller in this process, without writing a request first."""
+    def run(self, conversation: Any) -> Completed | Boxed:
+        """Run it for a caller in this process, without writing a request first; its value comes in a box."""
         bound = conversation.bound
         if bound is None:
             return Completed(self(conversation.request))
@@ -165,7 +166,7 @@ class SyncHandler:
         args, kwargs = bound
         value = activity.function(*args, **kwargs)
         signature = activity.signature
-        return completed_with(value if signature.returns(value) else signature.result(value))
+        return (value if signature.returns(value) else signature.result(value),)
 
 
 class AsyncHandler:

@@ -12,6 +12,7 @@ from pykka import Timeout
 
 from ._patience import wait_patiently
 from .actors import _orders as orders
+from .actors.attempt import Boxed
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
 from .messages.activities import Completed
@@ -177,7 +178,9 @@ def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> 
         yield came.pop()
 
 
-def _value(completed: Completed) -> Any:
+def _value(completed: Completed | Boxed) -> Any:
     """Take the object out of what came back; bytes with a type stay a `Payload`."""
+    if isinstance(completed, tuple):
+        return completed[0]
     output = completed.output
     return getattr(output, "value", output)
