@@ -27,7 +27,7 @@ from harness import Bound, Row, Work, per_call_us
 from process_activities import echo, start_twice
 
 from limen import Limen
-from limen.actors.attempt import Attempt
+from limen.actors.attempt import Attempt, Boxed
 from limen.actors.executors.process import ProcessExecutor
 from limen.messages.activities import ActivityRequest, Completed, Failed
 from limen.messages.lifecycle import ExitReason
@@ -139,7 +139,7 @@ class _Pending:
 class _Report:
     """Brings the results to who waits for them."""
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> None:
+    def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> None:
         attempt.conversation.arrived.put(result)
 
     def look(self) -> None:

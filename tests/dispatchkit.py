@@ -9,6 +9,7 @@ from linkkit import PATIENCE_S
 from pykka import ActorRef
 from statekit import make_conversation, make_request
 
+from limen.actors.attempt import Boxed
 from limen.actors.channel_handle import ChannelHandle
 from limen.actors.channel_session import ChannelSession
 from limen.actors.context import WorkerContext
@@ -174,7 +175,7 @@ class Notes:
         self.following: list[Any] = []
         self._changed = threading.Condition()
 
-    def finished(self, attempt: Any, result: Completed | Failed) -> Any:
+    def finished(self, attempt: Any, result: Completed | Failed | Boxed) -> Any:
         """Keep it."""
         following = self.following.pop(0) if self.following else None
         self._tell("finished", attempt, result)

@@ -12,7 +12,7 @@ from typing import Any
 
 import activities_for_tests as activities
 
-from limen.actors.attempt import Attempt
+from limen.actors.attempt import Attempt, Boxed
 from limen.actors.executors.process import ProcessExecutor
 from limen.messages.activities import ActivityRequest, Completed, Failed
 from limen.messages.lifecycle import ExitReason
@@ -45,7 +45,7 @@ class Recorder:
         self.following: list[Attempt] = []
         """What is given back for the slot that became free, one at a time."""
 
-    def finished(self, attempt: Attempt, result: Completed | Failed) -> Attempt | None:
+    def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> Attempt | None:
         self._told.put(("finished", attempt, result))
         return self.following.pop(0) if self.following else None
 
