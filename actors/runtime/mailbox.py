@@ -167,7 +167,6 @@ class PooledMailbox:
             self.turn.release()  # type: ignore[unreachable]  # another thread closes it
             return None
         at.draining = True
-        at.pool = self._pool
         try:
             return work(argument)
         except BaseException as error:  # noqa: BLE001 - it is the actor's failure, not the borrower's

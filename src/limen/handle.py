@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
-from pykka import Timeout
+from pykka import ActorDeadError, Timeout
 
 from ._patience import wait_patiently
 from .actors import _orders as orders
@@ -16,6 +16,7 @@ from .actors.attempt import Boxed
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
 from .messages.activities import Completed
+from .messages.bus_errors import BusError
 
 R = TypeVar("R")
 
@@ -85,7 +86,10 @@ class Handle(Generic[R]):
         reply = self._conversation.reply
         if not reply.done() and not wait_patiently(self._wait, timeout):
             raise self._late(timeout)
-        return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
+        try:
+            return _value(reply.get(timeout=0))  # type: ignore[no-any-return]
+        except (ActorDeadError, BusError):  # told in words of the caller's
+            return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Block as `result` does, and give the error instead of raising it; `None` if there was none."""
