@@ -1,7 +1,7 @@
 # Every target is safe to repeat. `make` alone lists them.
 #
 # PYTHON  the interpreter to build .venv with        make test PYTHON=python3.12
-# SEEDS   of `make sim`: N, A:B or fresh:N          make sim SEEDS=fresh:500
+# SEEDS   of `make sim`, `make scenarios`: N, A:B or fresh:N    make sim SEEDS=fresh:500
 # ARGS    handed on to what the target runs          make test ARGS="-k channel"    make demo ARGS="--no-crash"
 
 SHELL := /bin/bash
@@ -23,7 +23,7 @@ SCRIPTS := $(wildcard examples/*.py benchmarks/*.py)
 # Test functions are checked inside; their signatures may leave types to their fixtures.
 MYPY_TESTS := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
 
-.PHONY: help setup demo test slow test-all static format format-check lint types check wheel bench sim clean
+.PHONY: help setup demo test slow test-all static format format-check lint types check wheel bench scenarios sim clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -82,8 +82,10 @@ wheel: setup ## build dist/limen-*.whl
 bench: setup ## measure, against the standard library and stock Pykka in the same run
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-sim: setup ## run every simulated scenario on many seeds, and find every planted mistake    make sim SEEDS=fresh:500
+scenarios: setup ## run every simulated scenario on many seeds    make scenarios SEEDS=fresh:500
 	$(BIN)/pytest -m "" tests/simulation -k ends_well --sim-seeds=$(SEEDS) $(ARGS)
+
+sim: scenarios ## do that, and find every planted mistake
 	$(BIN)/pytest -m "" tests/simulation/mutants $(ARGS)
 
 clean: ## remove everything that git does not keep
