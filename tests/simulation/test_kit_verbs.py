@@ -3,12 +3,14 @@
 import threading
 
 import pytest
-from simkit import QUEUE, Flaw, double
+from simkit import QUEUE, Flaw, books, double
 
 import limen
 from limen import Limen, activity
+from limen.actors.context import WorkerContext
 from limen.actors.links import LinkedActor
 from limen.actors.runtime import runtime
+from limen.messages.activities import WorkerCapacity
 from limen.testing import Deadlock, Simulation, SimulationError, Stalled, UncontrolledThread, WorkerActor
 
 
@@ -128,6 +130,35 @@ def test_delayed_messages_take_their_time():
         assert sim.actor(to).heard == []
         sim.clock.advance(0.2)
         assert sim.actor(to).heard == [0, 1, 2]
+
+
+def test_a_held_notice_of_death_is_not_brought_by_anybody_else():
+    """Until it is released the channel does not know, whatever else it is told; then it does at once."""
+    with Simulation() as sim, WorkerContext() as context:
+        doomed, other = (context.register_worker("default", QUEUE, WorkerCapacity(1)) for _ in range(2))
+        sim.hold("WorkerActor#1", "ChannelActor#1")
+        assert sim.crash(doomed)
+        sim.settle()
+        other.release()
+        sim.settle()
+        (book,) = books(sim)
+        assert list(book.state.candidates.entries) == ["worker-1", "worker-2"]
+
+        sim.release()
+        sim.settle()
+        assert list(book.state.candidates.entries) == ["worker-2"]
+
+
+def test_a_delay_holds_for_work_done_on_a_borrowed_turn_too():
+    """What a caller hands in takes as long as any message of his would."""
+    with Simulation() as sim, Limen() as app:
+        app.worker(QUEUE, [double])
+        sim.delay("test", "ChannelActor#1", 5.0)
+        handle = app.dispatch(double, 21)
+        sim.clock.advance(4.9)
+        assert not handle.attempts
+        assert handle.result() == 42
+        assert sim.clock.now_s == pytest.approx(6.0)
 
 
 def test_a_slow_actor_takes_longer():

@@ -25,6 +25,7 @@ class SimulatedInbox:
 
     __slots__ = (
         "__weakref__",
+        "_aside",
         "_broken",
         "_messages",
         "_notices",
@@ -47,6 +48,8 @@ class SimulatedInbox:
         self._routes = routes
         self._messages: deque[tuple[Task, Envelope[Any]]] = deque()
         self._notices: deque[tuple[Task, Envelope[Any]]] = deque()
+        self._aside: dict[Envelope[Any], tuple[Any, object]] = {}
+        """What a channel's book is told by messages that are held back: nobody else's turn may bring it."""
 
     @property
     def name(self) -> str:
@@ -69,6 +72,8 @@ class SimulatedInbox:
 
     def put_notice(self, message: object) -> bool:
         """Queue a message ahead of the backlog; `False` if the actor is gone."""
+        book = _book_of(message, self.owner)
+        news = book.notices[-1] if book is not None and book.notices else None
         self._scheduler.point("notice to", self, message)
         if self._scheduler.closing:
             return True
@@ -77,6 +82,9 @@ class SimulatedInbox:
         sender, envelope = self._scheduler.current, Envelope(message)
         if not self._routes.takes_over(sender, self, envelope, notice=True):
             self.arrive(sender, envelope, notice=True)
+        elif book is not None and news in book.notices:
+            book.notices.remove(news)
+            self._aside[envelope] = (book, news)
         return True
 
     def post(self, message: object) -> None:
@@ -86,11 +94,22 @@ class SimulatedInbox:
 
     def arrive(self, sender: Task, envelope: Envelope[Any], *, notice: bool) -> None:
         """Let a message that was under way be there. No scheduling point."""
+        book, news = self._aside.pop(envelope, (None, None))
+        if book is not None:
+            book.notices.append(news)
         if self.closed:
             refuse(envelope, self.owner)
+            if book is not None:
+                self._tell_successor(book, sender, envelope)
             return
         (self._notices if notice else self._messages).append((sender, envelope))
         self._wake()
+
+    def _tell_successor(self, book: Any, sender: Task, envelope: Envelope[Any]) -> None:
+        """Bring news to the channel's next actor, if it is there; else it begins with what its book has."""
+        ref = book._ref  # noqa: SLF001 - the book's own address starts an actor where there is none
+        if ref is not None and not ref.actor_inbox.closed:
+            ref.actor_inbox.arrive(sender, envelope, notice=True)
 
     def get(self) -> Envelope[Any]:
         """Wait for the next message, notices first. Raises what broke the actor while its turn was lent."""
@@ -115,12 +134,15 @@ class SimulatedInbox:
         """Do a piece of the idle actor's work on its turn, on the caller's task; `None` if it is not idle.
 
         As with the real one: not while a notice waits, not inside another actor's turn; `work` gives something else.
+        Nor while messages between the two are held back or delayed: then it has to be one.
         """
         scheduler = self._scheduler
         if scheduler.closing:
             return None
         scheduler.point("work for", self)
         me, task = scheduler.current, self.task
+        if self._routes.hinders(me, self):
+            return None
         if task is None or task.waits is not self or task.killed is not None:
             return None
         if me.draining or self._notices or self.closed or self.borrower is not None or self._broken is not None:
@@ -168,7 +190,10 @@ class SimulatedInbox:
 
 def _told(message: Any, owner: Any) -> Any:
     """Give what is really said: a channel is told only that its book has a notice."""
-    book = getattr(owner, "_book", None)
-    if type(message).__name__ == "Noticed" and book is not None and book.notices:
-        return book.notices[0]
-    return message
+    book = _book_of(message, owner)
+    return book.notices[0] if book is not None and book.notices else message
+
+
+def _book_of(message: Any, owner: Any) -> Any:
+    """Give the book of the channel that is told of a notice in it; `None` for any other message."""
+    return getattr(owner, "_book", None) if type(message).__name__ == "Noticed" else None

@@ -47,6 +47,10 @@ class Routes:
         self._last_s: dict[tuple[str, str], float] = {}
         """For each pair, when the last message under way arrives."""
 
+    def hinders(self, sender: Task, inbox: Any) -> bool:
+        """Whether a rule keeps messages between the two back."""
+        return any(rule.delay_s > 0 and rule.fits(sender.name, inbox.name) for rule in self.rules)
+
     def takes_over(self, sender: Task, inbox: Any, envelope: Envelope[Any], *, notice: bool) -> bool:
         """Keep a message back, if it is not to arrive at once."""
         scheduler = self._scheduler
