@@ -21,11 +21,11 @@ class AckStatus(StrEnum):
     """What became of a request on its arrival."""
 
     ACCEPTED = "accepted"
-    """It is with a worker, or waits for a free slot."""
+    """It was taken, and goes to a worker at once."""
     DEFERRED = "deferred"
-    """Not now: come back later."""
+    """It was taken and waits for its turn; whoever sent it should slow down."""
     REJECTED = "rejected"
-    """Not at all."""
+    """It was not taken, and will never run."""
 
 
 def _priority(instance: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
