@@ -6,8 +6,6 @@ Knows tasks, virtual time and faults; knows nothing of actors' messages, nor of 
 from __future__ import annotations
 
 import gc
-import heapq
-import itertools
 import logging
 import sys
 import threading
@@ -18,10 +16,12 @@ from functools import partial
 from typing import Any
 
 from ..actors.runtime import Timer, here
+from ._alarms import Alarms
 from ._crew import Crew
 from ._deciders import Decider
 from ._errors import ActorKilled, Deadlock, SimulationEnd, SimulationError, Stalled, UncontrolledThread
 from ._faults import Knobs
+from ._lines import LinePoints
 from ._task import Task
 from ._trace import Trace, show, who_waits
 
@@ -83,9 +83,8 @@ class Scheduler:
         self._crew = crew
         self._max_steps = max_steps
         self._stall_s = stall_s
-        self._lines = lines
-        self._heap: list[tuple[float, int, Timer, bool]] = []
-        self._order = itertools.count()
+        self._lines = LinePoints(lines, self._pauses_at_line, self._pause_at_line)
+        self._alarms = Alarms()
         self._due: deque[Timer] = deque()
         self._clock: Task | None = None
 
@@ -257,26 +256,18 @@ class Scheduler:
 
     def at(self, at_s: float, callback: Callable[[], object], *, inline: bool = True) -> Timer:
         """Have something called at that time: `inline`, in between steps, or by the clock as a task like others."""
-        timer = Timer(at_s, callback)
-        heapq.heappush(self._heap, (at_s, next(self._order), timer, inline))
-        return timer
+        return self._alarms.set(at_s, callback, inline=inline)
 
     def _expire(self, task: Task, waits: object) -> None:
         if task.waits is waits:
             task.timed_out = True
             self.wake(task)
 
-    def _next_timer_s(self) -> float | None:
-        heap = self._heap
-        while heap and heap[0][2].cancelled:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
-
     def _fire_next(self) -> bool:
-        at_s = self._next_timer_s()
+        at_s = self._alarms.next_s()
         if at_s is None:
             return False
-        _, _, timer, inline = heapq.heappop(self._heap)
+        timer, inline = self._alarms.pop()
         self.now_s = max(self.now_s, at_s)
         if inline:
             timer.fire()
@@ -360,7 +351,7 @@ class Scheduler:
                 return self._the_test()
 
     def _fires_early(self) -> bool:
-        at_s = self._next_timer_s()
+        at_s = self._alarms.next_s()
         if at_s is None or at_s - self.now_s > self.knobs.early_within_s or not self.faults_on:
             return False
         return self.decider.chance(self.knobs.early_timers) and self._fire_next()
@@ -414,8 +405,7 @@ class Scheduler:
         """Run a task from its first turn to its last, on its thread."""
         here.mailbox = here.host = None
         here.draining = False
-        if self._lines:
-            sys.settrace(self._trace_call)
+        self._lines.begin()
         try:
             body()
         except (SimulationEnd, ActorKilled):
@@ -423,7 +413,7 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 - raised in the test, which is where somebody sees it
             self.fail(error)
         finally:
-            sys.settrace(None)
+            self._lines.end()
         self._leave(task)
 
     def _leave(self, task: Task) -> None:
@@ -446,22 +436,12 @@ class Scheduler:
 
     # --- lines --------------------------------------------------------------------------------------------------
 
-    def _trace_call(self, frame: Any, event: str, arg: Any) -> Any:
-        return self._trace_line if frame.f_code.co_filename in self._lines else None
+    def _pauses_at_line(self) -> bool:
+        return bool(self.is_mine() and not self._deciding and self.ready and self.decider.chance(self.knobs.line_p))
 
-    def _trace_line(self, frame: Any, event: str, arg: Any) -> Any:
-        if event == "line" and self.is_mine() and not self._deciding and self.ready:
-            sys.settrace(None)
-            try:
-                if self.decider.chance(self.knobs.line_p):
-                    self._pause_at(frame)
-            finally:
-                sys.settrace(self._trace_call)
-        return self._trace_line
-
-    def _pause_at(self, frame: Any) -> None:
+    def _pause_at_line(self, where: str) -> None:
         me = self.current
-        self.trace.note("~~", me, f"pauses before {frame.f_code.co_qualname}, line {frame.f_lineno}")
+        self.trace.note("~~", me, f"pauses before {where}")
         self._give_way(me)
 
     # --- trouble and the end ------------------------------------------------------------------------------------
@@ -508,6 +488,6 @@ class Scheduler:
         for task in self.tasks:
             task.actor = task.inbox = task.message = task.on_vanish = None
             task.joiners.clear()
-        for each in (self.ready, self._heap, self._due, self.invariants):
+        for each in (self.ready, self._alarms, self._due, self.invariants):
             each.clear()
         self.until = self._clock = None
