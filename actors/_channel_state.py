@@ -90,6 +90,7 @@ class ChannelState(Placement):
         attempt = conversation.attempts[-1]
         if not attempt.claim():
             return []
+        attempt.error = outcome
         return [CallOff(attempt, outcome), self._close(conversation, outcome), *self._not_alone(attempt.entry)]
 
     def timed_out(
@@ -108,6 +109,7 @@ class ChannelState(Placement):
         current = conversation.attempts[-1] if conversation.phase is RUNNING else None
         if current is None or (attempt is not None and attempt is not current) or not current.claim():
             return []
+        current.error = error
         return [
             CallOff(current, error),
             *self._verdicts.overdue(current, error),
@@ -348,14 +350,17 @@ class ChannelState(Placement):
         conversation.suspect = False
         decisions: list[Decision] = [*self._verdicts.received(attempt, result)]
         if isinstance(result, Failed):
-            return decisions + self._retry_or_close(conversation, result.error)
+            attempt.error = result.error
+            return decisions + self._retry_or_close(conversation, result.error, retryable=result.retryable)
         return [*decisions, self._close(conversation, result)]
 
-    def _retry_or_close(self, conversation: Conversation, error: BaseException) -> list[Decision]:
-        """A failure: pause and try again where the caller's policy says so."""
+    def _retry_or_close(
+        self, conversation: Conversation, error: BaseException, *, retryable: bool = False
+    ) -> list[Decision]:
+        """A failure: pause and try again where the caller's policy says so. `retryable`: its worker does."""
         conversation.errors += (error,)
-        policy = conversation.retry
-        pause_s = policy.pause_s(len(conversation.errors), error, conversation.chance()) if policy else None
+        policy, chance = conversation.retry, conversation.chance()
+        pause_s = policy.pause_s(len(conversation.errors), error, chance, retryable=retryable) if policy else None
         if pause_s is None:
             return [self._close(conversation, self._verdicts.failed(conversation, error))]
         self._set_apart(conversation, PAUSED)
@@ -375,7 +380,8 @@ class ChannelState(Placement):
             attempt.outcome = HEARD
             return self._concluded(attempt, outcome[0])
         if died and not reason.is_normal:
-            conversation.last_crash = self._verdicts.crash(attempt, reason)
+            attempt.error = conversation.last_crash = self._verdicts.crash(attempt, reason)
+        attempt.charged = charge
         conversation.crashes += charge
         noted = self._verdicts.exited(attempt, reason)
         if charge and conversation.crashes >= conversation.max_crashes:
@@ -402,11 +408,12 @@ def _blamed(entry: WorkerEntry, reason: ExitReason) -> tuple[set[Attempt], set[A
     """Tell whom to charge with a worker's death, and whom to suspect. Source: the design's rule of blame.
 
     Of several that ran, only one is guilty. Where the executor does not know which, each is run again alone before any
-    is charged.
+    is charged. One that was called off may have gone on running, and so be the guilty one.
     """
     if reason.is_normal:
         return set(), set()
     if entry.culprit is not None:
         return {entry.culprit}, set()
-    started = {each for each in entry.attempts if each.started_s is not None and not each.claimed}
-    return (started, set()) if len(started) == 1 else (set(), started)
+    running = {each for each in entry.attempts if each.started_s is not None and each.outcome is None}
+    suspects = {each for each in running if not each.claimed}
+    return (suspects, set()) if len(running) == 1 else (set(), suspects)

@@ -61,7 +61,7 @@ class Placement:
             self.apart.pop(conversation, None)
         activity_type = conversation.activity_type
         if self.router is not None:
-            entry = self.router.pick(self.candidates, activity_type, conversation.key)
+            entry = self.router.pick(self.candidates, activity_type, conversation.route_by)
             if entry is not None:
                 return self._give(conversation, entry) if conversation.suspect else self._hand_over(conversation, entry)
         elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:
@@ -138,7 +138,7 @@ class Placement:
                 break
             if self.router is None:
                 return decisions + self._fill_by_function(conversation)
-            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
+            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.route_by)
             if chosen is None:
                 break
             self.waiting.leave(conversation, NEW)
@@ -154,7 +154,7 @@ class Placement:
         while (conversation := self._next()) is not None:
             if self.router is None:
                 return decisions + self._fill_by_function(conversation)
-            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.key)
+            chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.route_by)
             assert chosen is not None, "a router picks whoever has room"
             self.waiting.leave(conversation, NEW)
             give = self._give if conversation.suspect else self._hand_over
@@ -184,8 +184,8 @@ class Placement:
             "task_queue": request.task_queue or self.name.rpartition(".")[2],
             "input_content_type": request.input.content_type,
         }
-        if conversation.key is not None:
-            fields["key"] = conversation.key
+        if conversation.route_by is not None:
+            fields["key"] = conversation.route_by
         members = self.candidates.members(request.activity_type)
         views = tuple(entry.view() for entry in members if entry.active and not entry.draining)
         self._set_apart(conversation, ROUTING)

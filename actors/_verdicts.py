@@ -147,7 +147,7 @@ def _note(attempt: Attempt, kind: OperationKind, **fields: Any) -> list[Note]:
     conversation: Conversation = attempt.conversation
     if conversation.recorder is None:
         return []
-    return [Note(conversation, conversation.operation(kind, worker_id=attempt.worker_id, **fields))]
+    return [Note(conversation, conversation.operation(kind, attempt, **fields))]
 
 
 def _how_the_last_one_left(conversation: Conversation) -> str:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from ..messages.activities import ActivityRequest, Completed, Failed
+from ..messages.attempts import AttemptView
 from ..messages.lifecycle import ExitReason
 from ..messages.payloads import Local, Payload
 
@@ -36,6 +37,10 @@ class Attempt:
 
     Written before the channel is told: so it counts even if the worker dies, or the channel crashes, in between.
     """
+    error: BaseException | None = None
+    """Why it came to nothing, once that is known."""
+    charged = False
+    """Whether its request was charged with the crash that ended it."""
 
     def __init__(self, conversation: Any, entry: Any, number: int) -> None:
         self.conversation = conversation
@@ -63,6 +68,12 @@ class Attempt:
     def incarnation(self) -> int:
         """The incarnation of that worker."""
         return self.entry.incarnation  # type: ignore[no-any-return]
+
+    def view(self) -> AttemptView:
+        """Show it: a copy."""
+        return AttemptView(
+            self.number, self.worker_id, self.incarnation, self.started_s is not None, self.error, self.charged
+        )
 
     def claim(self) -> bool:
         """Take the right to decide the outcome; `True` for the first caller only. Any thread."""

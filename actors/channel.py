@@ -386,6 +386,9 @@ class ChannelActor(LinkedActor):
                 self._call_off(attempt, why)
             case decisions.Pause(conversation, pause_s):
                 if conversation.phase is PAUSED:
+                    self._announcer.tell_of(
+                        EventKind.RETRIED, conversation.attempts[-1], text_of(conversation.errors[-1])
+                    )
                     conversation.drop_try_timer()
                     conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
             case decisions.Ask():
@@ -403,14 +406,12 @@ class ChannelActor(LinkedActor):
 
     def _hand_over_on_record(self, attempt: Attempt) -> None:
         conversation: Conversation = attempt.conversation
-        selected = conversation.operation(
-            OperationKind.WORKER_SELECTED, worker_id=attempt.worker_id, state=ActivityState.STARTED
-        )
+        selected = conversation.operation(OperationKind.WORKER_SELECTED, attempt, state=ActivityState.STARTED)
         if attempt.claimed or not self._record(conversation, selected):
             self._carry_out(self._state.returned(attempt, ExitReason.normal()))
             return
         self._deliver(attempt)
-        self._record(conversation, conversation.operation(OperationKind.MESSAGE_SENT, worker_id=attempt.worker_id))
+        self._record(conversation, conversation.operation(OperationKind.MESSAGE_SENT, attempt))
 
     def _deliver(self, attempt: Attempt) -> None:
         conversation: Conversation = attempt.conversation

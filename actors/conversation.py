@@ -14,6 +14,7 @@ from typing import Any
 from pykka import ActorDeadError
 
 from ..messages.activities import ActivityRequest, Completed, Failed
+from ..messages.attempts import AttemptView
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.errors import ChannelLifecycleError
 from ..messages.operations import ActivityState, Operation, OperationKind
@@ -50,7 +51,8 @@ class Conversation:
     channel_name = ""
     workflow_id = "aion-dispatch"
     priority = 0
-    key: str | None = None
+    route_by: str | None = None
+    """What a router may go by: requests of one such key belong together."""
     retry: Retry | None = None
     max_crashes = 3
     recorder: Recorder | None = None
@@ -88,7 +90,7 @@ class Conversation:
         channel_name: str = "",
         workflow_id: str = "aion-dispatch",
         priority: int = 0,
-        key: str | None = None,
+        route_by: str | None = None,
         retry: Retry | None = None,
         max_crashes: int = 3,
         recorder: Recorder | None = None,
@@ -100,7 +102,7 @@ class Conversation:
         self.channel_name = channel_name
         self.workflow_id = workflow_id
         self.priority = priority
-        self.key = key
+        self.route_by = route_by
         self.retry = retry
         self.max_crashes = max_crashes
         self.recorder = recorder
@@ -134,6 +136,10 @@ class Conversation:
     def uncharged(self) -> int:
         """How many of its attempts came to nothing without anybody's fault, the latest included."""
         return len(self.attempts) - self.crashes - len(self.errors)
+
+    def history(self) -> tuple[AttemptView, ...]:
+        """Show its attempts so far, in order."""
+        return tuple(each.view() for each in self.attempts)
 
     def rank(self) -> tuple[int, int]:
         """Give its place among those that wait: higher priority first, then the order of arrival."""
@@ -182,19 +188,21 @@ class Conversation:
     def operation(
         self,
         kind: OperationKind,
+        attempt: Attempt | None = None,
         *,
-        worker_id: str | None = None,
         state: ActivityState | None = None,
         result: Completed | Failed | None = None,
         message: str | None = None,
         retryable: bool | None = None,
     ) -> Operation:
-        """Say what just happened, for the record."""
+        """Say what just happened, and in which attempt, for the record."""
         return Operation(
             kind=kind,
             conversation_id=self.id,
             channel_name=self.channel_name,
-            worker_id=worker_id,
+            worker_id=attempt.worker_id if attempt is not None else None,
+            incarnation=attempt.incarnation if attempt is not None else None,
+            attempt=attempt.number if attempt is not None else None,
             state=state,
             result=result,
             message=message,

@@ -109,7 +109,7 @@ class WorkerReport:
 
     def fatal(self, error: BaseException, culprit: Attempt | None = None) -> None:
         """End the worker; its end says the rest."""
-        if culprit is not None and not culprit.claimed:
+        if culprit is not None and culprit.entry.culprit is None:
             culprit.entry.culprit = culprit
         self._failure = error
         self._end_if_failed()

@@ -18,6 +18,8 @@ class EventKind(StrEnum):
     REDISPATCHED = "redispatched"
     FINISHED = "finished"
     FAILED = "failed"
+    RETRIED = "retried"
+    """An attempt failed, and there will be another after a pause."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,4 +35,4 @@ class Event:
     conversation_id: str | None = None
     activity_type: str | None = None
     detail: str = ""
-    """Why, for a crash or a failure."""
+    """Why, for a crash, a failure or another try."""

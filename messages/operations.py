@@ -43,6 +43,10 @@ class Operation:
     conversation_id: str
     channel_name: str
     worker_id: str | None = None
+    incarnation: int | None = None
+    """Of that worker."""
+    attempt: int | None = None
+    """Which try it was, 1 for the first."""
     state: ActivityState | None = None
     result: ActivityResult | None = None
     message: str | None = None

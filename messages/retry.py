@@ -49,21 +49,23 @@ class Retry:
         if self.backoff < 1 or not 0 <= self.jitter <= 1:
             raise ConfigError("retry", "backoff must be at least 1, and jitter between 0 and 1")
 
-    def pause_s(self, failed_attempts: int, error: BaseException, chance: float = 0.0) -> float | None:
+    def pause_s(
+        self, failed_attempts: int, error: BaseException, chance: float = 0.0, *, retryable: bool = False
+    ) -> float | None:
         """Give the pause before the next try, or `None` if this failure is the last word.
 
-        `chance`, 0 to 1, places the pause within its jitter.
+        `chance`, 0 to 1, places the pause within its jitter. `retryable`: whoever failed says that it may work.
         """
         if self.max_attempts and failed_attempts >= self.max_attempts:
             return None
-        if not self.wants(error):
+        if not self.wants(error, retryable=retryable):
             return None
         exponent = min(failed_attempts - 1, 64)
         pause_s = min(self.initial * self.backoff**exponent, self.max_interval)
         return float(pause_s * (1.0 - self.jitter * chance))
 
-    def wants(self, error: BaseException) -> bool:
+    def wants(self, error: BaseException, *, retryable: bool = False) -> bool:
         """Whether such a failure is tried again, limits aside."""
         if isinstance(error, (TerminalError, *self.non_retryable)):
             return False
-        return isinstance(error, (RetryableError, *self.retry_on))
+        return retryable or isinstance(error, (RetryableError, *self.retry_on))

@@ -5,8 +5,9 @@ from .activity import Activity, AsyncActivity, activity
 from .actors.recorder import MemoryRecorder, Recorder
 from .app import Limen
 from .events import EventStream
-from .handle import AttemptView, Handle, as_completed
+from .handle import Handle, as_completed
 from .messages import errors
+from .messages.attempts import AttemptView
 from .messages.errors import *  # noqa: F403 - the whole tree, listed there
 from .messages.events import Event, EventKind
 from .messages.payloads import Local, Payload

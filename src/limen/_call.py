@@ -30,7 +30,7 @@ class Call(Conversation):
         options = activity.defaults
         self.is_plain = not activity.has_limits
         self.priority = options.priority
-        self.key = options.key
+        self.route_by = options.key if options.route_by is None else options.route_by
         self.retry = options.retry
         self.max_crashes = options.max_crashes
 

@@ -57,7 +57,9 @@ class Options:
     priority: int = attrs.field(default=0, validator=[_whole, _in_range])
     """Higher goes first; equal priorities keep arrival order."""
     key: str | None = attrs.field(default=None, validator=_one_of(str))
-    """What a consistent-hash or affinity router goes by."""
+    """What names the work."""
+    route_by: str | None = attrs.field(default=None, validator=_one_of(str))
+    """What a consistent-hash or affinity router goes by; without it, the key."""
     retry: Retry | None = attrs.field(default=None, validator=_one_of(Retry))
     start_to_close: timedelta | None = attrs.field(default=None, converter=_limit)
     """The limit of one attempt."""

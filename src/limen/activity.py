@@ -85,6 +85,7 @@ class Activity(Generic[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         key: str | None = None,
+        route_by: str | None = None,
         retry: Retry | None = None,
         start_to_close: Seconds | None = None,
         schedule_to_start: Seconds | None = None,
@@ -98,6 +99,7 @@ class Activity(Generic[P, R]):
         given: dict[str, Any] = {
             "priority": priority,
             "key": key,
+            "route_by": route_by,
             "retry": retry,
             "start_to_close": start_to_close,
             "schedule_to_start": schedule_to_start,

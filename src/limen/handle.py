@@ -7,7 +7,6 @@ import queue as _queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-import attrs
 from pykka import ActorDeadError, Timeout
 
 from ._patience import wait_patiently
@@ -16,20 +15,10 @@ from .actors.attempt import Boxed
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
 from .messages.activities import Completed
+from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
 
 R = TypeVar("R")
-
-
-@attrs.frozen
-class AttemptView:
-    """One try, as the caller may see it."""
-
-    number: int
-    worker_id: str
-    incarnation: int
-    started: bool
-    """Whether it is known to have begun to run."""
 
 
 class Handle(Generic[R]):
@@ -56,11 +45,8 @@ class Handle(Generic[R]):
 
     @property
     def attempts(self) -> tuple[AttemptView, ...]:
-        """All tries so far, in order."""
-        return tuple(
-            AttemptView(each.number, each.worker_id, each.incarnation, each.started_s is not None)
-            for each in self._conversation.attempts
-        )
+        """All tries so far, in order, each with why it came to nothing."""
+        return self._conversation.history()
 
     @property
     def errors(self) -> tuple[BaseException, ...]:

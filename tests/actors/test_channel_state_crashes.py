@@ -6,7 +6,7 @@ from statekit import CRASH, DONE, NORMAL, Notebook, make_conversation, make_work
 from limen.actors._channel_state import MAX_UNCHARGED
 from limen.actors._decisions import Note
 from limen.actors.attempt import HEARD, Attempt
-from limen.actors.conversation import CLOSED, RUNNING, WAITING
+from limen.actors.conversation import CLOSED, PAUSED, RUNNING, WAITING
 from limen.actors.recorder import MemoryRecorder
 from limen.messages.activities import Failed
 from limen.messages.dispatch_errors import (
@@ -311,3 +311,71 @@ def test_a_suspect_that_fails_is_cleared():
     book.do(book.state.finished(suspects[0].attempts[-1], FAILED, answered=False))
 
     assert not suspects[0].suspect
+
+
+def test_one_that_was_called_off_and_kills_its_worker_takes_no_innocent_with_it():
+    """Design, blame: its thread went on and raised `SystemExit`; the executor names it, so nobody is charged."""
+    worker = make_worker("worker-1", 2)
+    book = _book(worker)
+    called_off, innocent = make_conversation("c-1", max_crashes=1), make_conversation("c-2", max_crashes=1)
+    started(*_running(book, called_off, innocent))
+    book.join(make_worker("worker-2", 2))
+    book.do(book.state.cancel(called_off))
+    worker.culprit = called_off.attempts[0]
+
+    book.crash(worker)
+
+    assert (innocent.crashes, innocent.suspect, innocent.phase) == (0, False, RUNNING)
+
+
+def test_beside_one_that_was_called_off_nobody_is_charged_without_proof():
+    """Design, blame: it may have been the thread that nobody waits for any more; the other one runs again alone."""
+    worker = make_worker("worker-1", 2)
+    book = _book(worker)
+    called_off, suspect = make_conversation("c-1"), make_conversation("c-2", max_crashes=1)
+    started(*_running(book, called_off, suspect))
+    book.join(make_worker("worker-2", 2))
+    book.do(book.state.cancel(called_off))
+
+    book.crash(worker)
+
+    assert (suspect.crashes, suspect.suspect, suspect.phase) == (0, True, RUNNING)
+
+
+def test_each_attempt_says_why_it_came_to_nothing():
+    """TY-05: a failure, a crash that was charged, one that was not, and a hand-over are told apart."""
+    workers = [make_worker(f"worker-{number}") for number in (1, 2, 3)]
+    book = _book(workers[0])
+    conversation = make_conversation(retry=Retry(initial=0))
+    book.submit(conversation)
+    book.join(*workers[1:])
+    started(conversation.attempts[-1])
+    book.do(book.state.finished(conversation.attempts[-1], FAILED, answered=False))
+    book.do(book.state.resume(conversation))
+    started(conversation.attempts[-1])
+    book.crash(workers[0])
+    book.do(book.state.leave(workers[1], NORMAL))
+
+    views = conversation.history()
+    assert [(each.number, each.worker_id) for each in views] == [
+        (1, "worker-1"),
+        (2, "worker-1"),
+        (3, "worker-2"),
+        (4, "worker-3"),
+    ]
+    assert [type(each.error) for each in views] == [type(FAILED.error), WorkerCrashed, type(None), type(None)]
+    assert [each.charged for each in views] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("retryable", "phase"), [(True, PAUSED), (False, CLOSED)])
+def test_a_worker_that_says_try_again_is_heard(retryable, phase):
+    """TY-05: what a worker reports as retryable is tried again where there is a policy, whatever its class."""
+    book = _book()
+    conversation = make_conversation(retry=Retry(retry_on=OSError))
+    book.submit(conversation)
+
+    book.do(
+        book.state.finished(conversation.attempts[0], Failed(ValueError("no"), retryable=retryable), answered=False)
+    )
+
+    assert conversation.phase is phase

@@ -255,9 +255,8 @@ class Channel(RuleBasedStateMachine):
         """Its executor knows over which attempt."""
         entry = self.pick(number, [each for each in self.state.candidates if each.attempts])
         culprit = self.pick(number, sorted(entry.attempts, key=_order))
-        if not culprit.claimed:
-            culprit.started_s = 1.0
-            entry.culprit = culprit
+        culprit.started_s = 1.0
+        entry.culprit = culprit
         self._dies(list(self.state.candidates).index(entry))
 
     def _ends_well(self, number: int) -> None:
@@ -435,7 +434,7 @@ def _request(name: str, kind: str, priority: int, sort: str, number: int) -> Con
         name,
         kind,
         priority=priority,
-        key=(None, "k", "l")[number % 3],
+        route_by=(None, "k", "l")[number % 3],
         retry=Retry(max_attempts=retries + 1) if retries else None,
         max_crashes=1 + number // 9 % 3,
         recorder=MemoryRecorder() if sort == "recorded" else None,

@@ -559,7 +559,7 @@ def test_the_shipped_routers_work_end_to_end(router):
     """RT-08, design: requests with one key meet at one worker; the others are spread."""
     with context_with({"slots": 50}, {"slots": 50}, {"slots": 50}) as context:
         _deploy(context, router())
-        keyed = [submit(context, name=f"k-{number}", key="k") for number in range(6)]
+        keyed = [submit(context, name=f"k-{number}", route_by="k") for number in range(6)]
         free = [submit(context, name=f"f-{number}") for number in range(6)]
         for each in (*keyed, *free):
             each.result(PATIENCE_S)

@@ -91,6 +91,7 @@ def test_options_change_a_copy():
     assert changed.defaults.start_to_close == timedelta(seconds=1.5)
     assert (coroutine.queue, coroutine.defaults.key) == ("net", None)
     assert changed.options(priority=1).defaults.key == "k"
+    assert coroutine.options(route_by="r").defaults.route_by == "r"
 
 
 @pytest.mark.parametrize("each", [plain, coroutine, face_activities.double, Tools.static], ids=lambda each: each.name)

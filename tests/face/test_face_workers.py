@@ -152,7 +152,7 @@ def test_requests_with_one_key_meet_at_one_worker(app, router):
     app.route("media", router)
     for _ in range(3):
         app.worker("media", [work], max_concurrent=5)
-    handles = [app.dispatch(work.options(key="k")) for _ in range(5)]
+    handles = [app.dispatch(work.options(route_by="k")) for _ in range(5)]
     for handle in handles:
         handle.result(timeout=TIMEOUT_S)
 
@@ -171,8 +171,9 @@ def test_a_function_of_the_users_decides(app):
     app.route("media", last)
     app.worker("media", [work])
     app.worker("media", [work])
-    handle = app.dispatch(work.options(key="k"), 1)
+    handle = app.dispatch(work.options(route_by="k"), 1)
     handle.result(timeout=TIMEOUT_S)
+    app.dispatch(work.options(key="named"), 1).result(timeout=TIMEOUT_S)
 
     assert handle.attempts[0].worker_id == "worker-2"
     assert seen[0][1] == ["worker-1", "worker-2"]
@@ -182,6 +183,7 @@ def test_a_function_of_the_users_decides(app):
         "input_content_type": "",
         "key": "k",
     }
+    assert seen[1][0]["key"] == "named", "a key is the routing key unless there is one of its own"
 
 
 @pytest.mark.usefixtures("brief_router_threads")

@@ -269,12 +269,14 @@ def test_an_envelope_is_checked_when_it_is_made(changes, error):
 
 
 def test_an_operation_has_its_fields():
-    """DP-05: kind, conversation and channel always; worker, state, result, message and retryable where they apply."""
+    """DP-05: kind, conversation and channel always; worker, attempt, state, result and more where they apply."""
     operation = Operation(
         kind=OperationKind.MESSAGE_RECEIVED,
         conversation_id="c",
         channel_name="aion.dispatch.a.b",
         worker_id="worker-1",
+        incarnation=2,
+        attempt=3,
         state=ActivityState.FAILED,
         result=Failed(ValueError("no")),
         message="no",
@@ -283,7 +285,7 @@ def test_an_operation_has_its_fields():
 
     assert operation.kind is OperationKind.MESSAGE_RECEIVED
     assert (operation.worker_id, operation.state, operation.message) == ("worker-1", ActivityState.FAILED, "no")
-    assert operation.retryable is False
+    assert (operation.incarnation, operation.attempt, operation.retryable) == (2, 3, False)
     assert Operation(kind=OperationKind.MESSAGE_SENT, conversation_id="c", channel_name="x").state is None
 
 
