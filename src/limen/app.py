@@ -1,4 +1,4 @@
-"""`Limen`: an application's dispatcher. A thin face on `WorkerContext`, which does the work."""
+"""`Limen`: an application's dispatcher. A thin face on an engine, which carries the work to where it is done."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ._call import Call
-from ._workers import ExecutorKind, executor_for, handlers_for, router_for, slots_for
+from ._engine import EmbeddedEngine, Engine, Port
+from ._workers import ExecutorKind, executor_for, router_for, slots_for
 from .activity import Activity
 from .actors import _orders as orders
-from .actors.channel_handle import ChannelHandle
 from .actors.context import WorkerContext
 from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
@@ -20,7 +20,7 @@ from .actors.runtime import runtime
 from .events import EventStream
 from .handle import Handle
 from .messages.activities import WorkerCapacity
-from .messages.errors import ChannelLifecycleError, ConfigError, LimenError
+from .messages.errors import ChannelLifecycleError, ConfigError
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -49,11 +49,9 @@ class Limen:
         dispatch_channel(namespace, "default")
         self.namespace = namespace
         self._recorder = recorder
-        self._context = context or WorkerContext()
-        self._owns_context = context is None
+        self._engine: Engine = EmbeddedEngine(namespace, context)
         self._lock = runtime().create_lock()
-        self._channels: dict[str, ChannelHandle] = {}
-        self._registrations: list[WorkerRegistration] = []
+        self._ports: dict[str, Port] = {}
         self._streams: tuple[EventStream, ...] = ()
         self._closed = False
         self._prefix = runtime().new_id().replace("-", "")[:12]
@@ -83,19 +81,15 @@ class Limen:
         `ChannelLifecycleError`.
         """
         kind = executor_for(queue, activities, executor)
-        handlers = handlers_for(activities, kind)
+        handlers = self._engine.handlers(activities, kind)
         capacity = WorkerCapacity(slots_for(kind, max_concurrent), tuple(handlers))
-        self._channel(queue)
-        registration = self._context.register_worker(
-            self.namespace, queue, capacity, handlers=handlers, executor=kind, restart=True
-        )
-        self._registrations.append(registration)
-        return registration
+        self._port(queue)
+        return self._engine.register(queue, capacity, handlers, kind)
 
     def pool(self, queue: str) -> list[PoolRow]:
         """List a queue's live workers in the order in which they came: what each can do and is doing now."""
         self._refuse_closed(queue)
-        return self._context.pool(dispatch_channel(self.namespace, queue))
+        return self._engine.pool(queue)
 
     def route(self, queue: str, router: Any, *, limit: float = 5.0) -> None:
         """Let another router choose a queue's workers, from the next request on.
@@ -103,7 +97,7 @@ class Limen:
         `router` is one of `limen.routers`, made for this queue, or a function `(message, views) -> worker id | None`,
         which is run on a thread of its own with a limit of `limit` seconds. Raises `ConfigError`.
         """
-        self._channel(queue).session.ask(orders.Deploy(router_for(router, limit)))
+        self._port(queue).session.ask(orders.Deploy(router_for(router, limit)))
 
     # --- work ---------------------------------------------------------------------------------------------------
 
@@ -116,12 +110,12 @@ class Limen:
         if not isinstance(activity, Activity):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         bound = activity.signature.bind(args, kwargs)
-        channel = self._channels.get(activity.queue) or self._channel(activity.queue)
+        port = self._ports.get(activity.queue) or self._port(activity.queue)
         call = Call(activity, bound, self._new_reply(), self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
-        call.channel = channel
-        channel.session.submit(call)
+        call.channel = port
+        port.session.submit(call)
         return Handle(call)
 
     def map(
@@ -173,9 +167,9 @@ class Limen:
         with self._lock:
             self._refuse_closed("*")
             self._streams = (*self._streams, stream)
-            channels = list(self._channels.values())
-        for channel in channels:
-            channel.session.ask(orders.Listen(stream.listener))
+            ports = list(self._ports.values())
+        for port in ports:
+            port.session.ask(orders.Listen(stream.listener))
         return stream
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -189,16 +183,12 @@ class Limen:
         """
         with self._lock:
             self._closed = True
-            registrations, self._registrations = self._registrations, []
         try:
-            if self._owns_context:
-                self._context.close(timeout)
-            else:
-                _unregister(registrations)
+            self._engine.close(timeout)
         finally:
             for stream in self._streams:
                 stream.close()
-            self._channels.clear()
+            self._ports.clear()
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""
@@ -219,17 +209,17 @@ class Limen:
 
         await asyncio.to_thread(self.__exit__, kind)
 
-    def _channel(self, queue: str) -> ChannelHandle:
-        """Give the queue's channel, with every event stream connected. Raises `InvalidChannelName`."""
+    def _port(self, queue: str) -> Port:
+        """Give the queue's port, with every event stream connected. Raises `InvalidChannelName`."""
         with self._lock:
             self._refuse_closed(queue)
-            channel = self._channels.get(queue)
-            if channel is None or channel.closed:
-                channel = self._context.channel(self.namespace, queue)
-                self._channels[queue] = channel
+            port = self._ports.get(queue)
+            if port is None or port.closed:
+                port = self._engine.port(queue)
+                self._ports[queue] = port
                 for stream in self._streams:
-                    channel.session.ask(orders.Listen(stream.listener))
-            return channel
+                    port.session.ask(orders.Listen(stream.listener))
+            return port
 
     def _refuse_closed(self, queue: str) -> None:
         if self._closed:
@@ -238,9 +228,9 @@ class Limen:
     def _drop_stream(self, stream: EventStream) -> None:
         with self._lock:
             self._streams = tuple(each for each in self._streams if each is not stream)
-            channels = list(self._channels.values())
-        for channel in channels:
-            channel.session.notice(orders.Listen(stream.listener, on=False))
+            ports = list(self._ports.values())
+        for port in ports:
+            port.session.notice(orders.Listen(stream.listener, on=False))
 
 
 def _refuse_remote(url: str | None) -> None:
@@ -253,15 +243,3 @@ def _refuse_remote(url: str | None) -> None:
 def _refuse_other(activity: object) -> None:
     if not isinstance(activity, Activity):
         raise ConfigError("activity", f"must be a function decorated with @activity, not {activity!r}")
-
-
-def _unregister(registrations: Iterable[WorkerRegistration]) -> None:
-    """Unregister all, whatever happens to some, and raise the first error."""
-    errors = []
-    for registration in registrations:
-        try:
-            registration.unregister()
-        except LimenError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]

@@ -106,7 +106,8 @@ def test_a_closed_stream_is_taken_off_its_channels():
             pass
         app.pool("a")
 
-        assert app._channels["a"].session.listeners == ()
+        session: Any = app._ports["a"].session
+        assert session.listeners == ()
 
 
 def test_a_slow_reader_loses_the_oldest_and_knows_how_many():

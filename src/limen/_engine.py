@@ -1,0 +1,124 @@
+"""What lies between the face and the workers: this process alone, or a broker between machines.
+
+An engine gives each queue a port. A port takes requests and orders as a channel does, and an embedded application's
+port is its channel, so that nothing lies between a caller and the book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from ._workers import ExecutorKind, handlers_for
+from .activity import Activity
+from .actors.attempt import Handler
+from .actors.context import WorkerContext
+from .actors.registration import WorkerRegistration
+from .messages.activities import WorkerCapacity
+from .messages.errors import LimenError
+from .messages.names import dispatch_channel
+from .messages.pool import PoolRow
+
+
+class Line(Protocol):
+    """How something is said to one queue's port. The messages are those of `actors._orders`."""
+
+    def submit(self, conversation: Any) -> None:
+        """Hand in a request; its reply is answered whatever happens. Any thread; never blocks for long."""
+
+    def notice(self, message: object) -> None:
+        """Say something, and do not wait for it. Any thread; never blocks."""
+
+    def ask(self, message: object) -> Any:
+        """Give an order and wait for the answer, within a bound."""
+
+
+class Port(Protocol):
+    """One queue, as the face sees it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed for good."""
+        ...
+
+    @property
+    def session(self) -> Line:
+        """Where to say something to it."""
+        ...
+
+
+class Engine(Protocol):
+    """What carries requests to workers. Every method may be called on any thread."""
+
+    def handlers(self, activities: Sequence[Activity[..., Any]], kind: ExecutorKind) -> dict[str, Handler]:
+        """Make what a worker's executor runs for them, by activity type. Raises `ConfigError`, `UnpicklableError`."""
+        ...
+
+    def register(
+        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind
+    ) -> WorkerRegistration:
+        """Start a worker in this process and let it be given work. Blocks until it can be."""
+        ...
+
+    def pool(self, queue: str) -> list[PoolRow]:
+        """List a queue's live workers, wherever they are."""
+        ...
+
+    def port(self, queue: str) -> Port:
+        """Give the queue's port; made if need be."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """End all that was started here. Blocks at most about `timeout` seconds. Idempotent."""
+
+
+class EmbeddedEngine:
+    """Workers in this process only. A context that was given stays open at the end."""
+
+    def __init__(self, namespace: str, context: WorkerContext | None = None) -> None:
+        self._namespace = namespace
+        self._context = context or WorkerContext()
+        self._owns_context = context is None
+        self._registrations: list[WorkerRegistration] = []
+
+    def handlers(self, activities: Sequence[Activity[..., Any]], kind: ExecutorKind) -> dict[str, Handler]:
+        """Make handlers that take and give the objects themselves."""
+        return handlers_for(activities, kind)
+
+    def register(
+        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind
+    ) -> WorkerRegistration:
+        """Start a worker under the context's supervisor."""
+        registration = self._context.register_worker(
+            self._namespace, queue, capacity, handlers=handlers, executor=kind, restart=True
+        )
+        self._registrations.append(registration)
+        return registration
+
+    def pool(self, queue: str) -> list[PoolRow]:
+        """Read the channel's book."""
+        return self._context.pool(dispatch_channel(self._namespace, queue))
+
+    def port(self, queue: str) -> Port:
+        """Give the channel itself."""
+        return self._context.channel(self._namespace, queue)
+
+    def close(self, timeout: float) -> None:
+        """Close the context, or take what was registered here out of one that was given."""
+        registrations, self._registrations = self._registrations, []
+        if self._owns_context:
+            self._context.close(timeout)
+        else:
+            _unregister(registrations)
+
+
+def _unregister(registrations: Iterable[WorkerRegistration]) -> None:
+    """Unregister all, whatever happens to some, and raise the first error."""
+    errors = []
+    for registration in registrations:
+        try:
+            registration.unregister()
+        except LimenError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
