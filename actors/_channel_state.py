@@ -14,7 +14,7 @@ from ..messages.activities import Completed, Failed
 from ..messages.errors import ActivityCancelled
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, OperationKind
-from ._decisions import Ask, CallOff, Close, Decision, Note, Pause
+from ._decisions import Ask, CallOff, Close, Decision, Note, Pause, Remind
 from ._placement import Placement
 from ._waiting import WaitingRoom
 from .attempt import HEARD, Attempt
@@ -101,13 +101,18 @@ class ChannelState(Placement):
             return []
         if limit == "schedule_to_start":
             conversation.patience_over = True
-            if conversation.attempts:  # it was met; what is over is the wait for a worker that may never come
-                return self._unless_served(conversation)
-        error = self._verdicts.timed_out(conversation, limit, limit_s, now_s)
+            if any(each.has_begun for each in conversation.attempts):
+                return self._unless_served(conversation)  # it was met; no worker may come that it would wait for
         if limit != "start_to_close":
-            return self.cancel(conversation, error)
+            return self.cancel(conversation, self._verdicts.timed_out(conversation, limit, limit_s, now_s))
         current = conversation.attempts[-1] if conversation.phase is RUNNING else None
-        if current is None or (attempt is not None and attempt is not current) or not current.claim():
+        if current is None or (attempt is not None and attempt is not current):
+            return []
+        left_s = current.left_s(limit_s, now_s)
+        if left_s > 0:
+            return [Remind(current, limit_s, left_s)]
+        error = self._verdicts.timed_out(conversation, limit, limit_s, now_s)
+        if not current.claim():
             return []
         current.error = error
         return [

@@ -51,6 +51,15 @@ class Pause:
 
 
 @attrs.frozen(eq=False, repr=False)
+class Remind:
+    """Say again in `delay_s` seconds that this attempt's time is up: it was not, yet."""
+
+    attempt: Attempt
+    limit_s: float
+    delay_s: float
+
+
+@attrs.frozen(eq=False, repr=False)
 class CallOff:
     """The outcome of this attempt is decided: its worker may stop running it."""
 
@@ -59,4 +68,4 @@ class CallOff:
 
 
 # An `Attempt` among the decisions says: give it to its worker; the slot is taken already.
-Decision = Attempt | Note | Close | Ask | Pause | CallOff
+Decision = Attempt | Note | Close | Ask | Pause | Remind | CallOff

@@ -12,6 +12,9 @@ from ..messages.dispatch_errors import (
     NoWorkersAvailable,
     PoisonActivity,
     QueueFull,
+    ScheduleToCloseTimedOut,
+    ScheduleToStartTimedOut,
+    StartToCloseTimedOut,
     UnknownWorkerSelected,
 )
 from ..messages.errors import WorkerCrashed
@@ -21,6 +24,12 @@ from ._decisions import Note
 from ._texts import text_of
 from .attempt import Attempt
 from .conversation import RUNNING, Conversation
+
+_TIMED_OUT = {
+    "schedule_to_start": ScheduleToStartTimedOut,
+    "start_to_close": StartToCloseTimedOut,
+    "schedule_to_close": ScheduleToCloseTimedOut,
+}
 
 
 class Verdicts:
@@ -92,9 +101,10 @@ class Verdicts:
 
     def timed_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> ActivityTimedOut:
         """A limit ran out."""
-        attempt = conversation.attempts[-1] if conversation.phase is RUNNING else None
+        has_it = conversation.phase is RUNNING and limit != "schedule_to_start"
+        attempt = conversation.attempts[-1] if has_it else None
         began_s = attempt.started_s if attempt is not None and limit == "start_to_close" else conversation.accepted_s
-        return ActivityTimedOut(
+        return _TIMED_OUT[limit](
             self._name,
             conversation.workflow_id,
             limit,

@@ -25,6 +25,12 @@ HEARD: Any = object()
 """In place of an outcome that the channel has acted on before it was told."""
 
 
+LOOK_AGAIN_S = 0.01
+"""At least so long until an attempt that has not begun is looked at again."""
+_INSTANT_S = 1e-6
+"""Less is nothing: what a clock's arithmetic leaves over."""
+
+
 class Attempt:
     """One try. Handed from the channel to a slot; compared by identity."""
 
@@ -74,6 +80,21 @@ class Attempt:
         return AttemptView(
             self.number, self.worker_id, self.incarnation, self.started_s is not None, self.error, self.charged
         )
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known to have begun. A worker that fetches its own work has begun when it is handed over."""
+        return self.started_s is not None or self.entry.executor is None
+
+    def left_s(self, limit_s: float, now_s: float) -> float:
+        """Give how much longer it may run, or when to look again if it has not begun; 0 when its time is up.
+
+        One that lies behind another in a child process has not begun: it is not to pay for what the other takes.
+        """
+        if self.started_s is None:
+            return 0.0 if self.has_begun else max(limit_s, LOOK_AGAIN_S)
+        left_s = self.started_s + limit_s - now_s
+        return left_s if left_s > _INSTANT_S else 0.0
 
     def claim(self) -> bool:
         """Take the right to decide the outcome; `True` for the first caller only. Any thread."""

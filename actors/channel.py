@@ -14,8 +14,8 @@ from typing import Any
 
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest
-from ..messages.dispatch_errors import RecorderFailed
-from ..messages.errors import ChannelLifecycleError, ConfigError, LimenError
+from ..messages.dispatch_errors import ActivityTimedOut, RecorderFailed
+from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, Operation, OperationKind
@@ -211,13 +211,13 @@ class ChannelActor(LinkedActor):
             conversation.timers += (timer,)
 
     def _limit_try(self, attempt: Attempt, limit: timedelta | None) -> None:
-        conversation: Conversation = attempt.conversation
-        conversation.drop_try_timer()
-        if limit is None:
-            return
-        limit_s = limit.total_seconds()
-        message = orders.TimedOut(conversation, "start_to_close", limit_s, attempt)
-        conversation.try_timer = self._notice_later(limit_s, message)
+        attempt.conversation.drop_try_timer()
+        if limit is not None:
+            self._remind(attempt, limit.total_seconds(), limit.total_seconds())
+
+    def _remind(self, attempt: Attempt, limit_s: float, delay_s: float) -> None:
+        message = orders.TimedOut(attempt.conversation, "start_to_close", limit_s, attempt)
+        attempt.conversation.try_timer = self._notice_later(delay_s, message)
 
     def _notice_later(self, delay_s: float, message: object) -> Any:
         return self._runtime.call_later(delay_s, lambda: self._book.notice(message))
@@ -391,6 +391,8 @@ class ChannelActor(LinkedActor):
                     )
                     conversation.drop_try_timer()
                     conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
+            case decisions.Remind(attempt, limit_s, delay_s):
+                self._remind(attempt, limit_s, delay_s)
             case decisions.Ask():
                 self._ask_router(each)
 
@@ -422,7 +424,7 @@ class ChannelActor(LinkedActor):
         attempt.entry.deliver(attempt)
 
     def _call_off(self, attempt: Attempt, why: BaseException) -> None:
-        self._announcer.tell_of(EventKind.FAILED, attempt, text_of(why))
+        self._announcer.tell_of(_kind_of(why), attempt, text_of(why))
         call_off = attempt.entry.call_off
         if call_off is None:
             return
@@ -508,3 +510,10 @@ class ChannelActor(LinkedActor):
         self._fanout.close()
         self._closing = True
         self.finish_stop()
+
+
+def _kind_of(why: BaseException) -> EventKind:
+    """Say what to call it that an attempt was called off."""
+    if isinstance(why, ActivityTimedOut):
+        return EventKind.TIMED_OUT
+    return EventKind.CANCELLED if isinstance(why, ActivityCancelled) else EventKind.FAILED

@@ -14,6 +14,9 @@ __all__ = [
     "RouterFailed",
     "RouterTimedOut",
     "RouterUnavailable",
+    "ScheduleToCloseTimedOut",
+    "ScheduleToStartTimedOut",
+    "StartToCloseTimedOut",
     "UnknownWorkerSelected",
 ]
 
@@ -46,7 +49,7 @@ class NoWorkersAvailable(DispatchFailed):
 
 
 class ActivityTimedOut(DispatchFailed):
-    """One of the request's time limits ran out."""
+    """One of the request's time limits ran out; each limit has an error of its own below this one."""
 
     retryable = True
 
@@ -63,6 +66,18 @@ class ActivityTimedOut(DispatchFailed):
         where = f"on worker {self.worker_id}" if self.worker_id else "before any worker started it"
         spent = f"{self.elapsed_s:.3f} s, limit {self.limit_s:.3f} s"
         return f"activity {self.activity_type!r} ran out of {self.limit} {where}: {spent}"
+
+
+class ScheduleToStartTimedOut(ActivityTimedOut):
+    """No worker had begun with the request in time."""
+
+
+class StartToCloseTimedOut(ActivityTimedOut):
+    """One attempt took too long. What ran it was told, and ended where that is possible."""
+
+
+class ScheduleToCloseTimedOut(ActivityTimedOut):
+    """The request as a whole took too long, its waiting and all its attempts included."""
 
 
 class QueueFull(DispatchFailed):

@@ -20,6 +20,10 @@ class EventKind(StrEnum):
     FAILED = "failed"
     RETRIED = "retried"
     """An attempt failed, and there will be another after a pause."""
+    TIMED_OUT = "timed_out"
+    """A limit ran out while a worker had it."""
+    CANCELLED = "cancelled"
+    """Its caller gave it up while a worker had it."""
 
 
 @attrs.frozen(kw_only=True)

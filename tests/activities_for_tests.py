@@ -56,6 +56,13 @@ def long_once(request: ActivityRequest) -> Local:
     return Local(os.getpid()) if _value(request) is None else hold(request)
 
 
+def touch(request: ActivityRequest) -> Local:
+    """Be short, and make a file of that name if there is one."""
+    if _value(request) is not None:
+        Path(_value(request)).touch()
+    return Local(None)
+
+
 def die_if_told(request: ActivityRequest) -> Local:
     """Be short, and end the process past everything if the argument says so."""
     if _value(request):

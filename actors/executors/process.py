@@ -51,7 +51,7 @@ logger = logging.getLogger("limen")
 
 OnChildEvent = Callable[[ChildStarted | ChildExited], object]
 
-GRACE_S = 1.0
+GRACE_S = 0.5
 """How long a child that was told to end has until it is killed."""
 
 _HANG_UP_S = 0.2
@@ -68,7 +68,8 @@ _REFILL = RestartIntensity(max_restarts=50, within_s=10.0)
 class ProcessExecutor:
     """Runs each attempt in one of `slots` child processes.
 
-    Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. `refill` bounds how
+    Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. A child that is
+    told to end by SIGTERM is killed after `grace_s` seconds, which also ends one that is stopped. `refill` bounds how
     often children are replaced; beyond it the worker as a whole fails with `SupervisorGaveUp`. `on_child_event` is
     called on the executor's thread and must not block.
     """
@@ -82,6 +83,7 @@ class ProcessExecutor:
         report: Report,
         name: str,
         *,
+        grace_s: float = GRACE_S,
         refill: RestartIntensity = _REFILL,
         on_child_event: OnChildEvent | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class ProcessExecutor:
         self._numbers = {activity_type: number for number, activity_type in enumerate(handlers)}
         self._report = report
         self._name = name
+        self._grace_s = grace_s
         self._restarts = RestartWindow(refill)
         self._on_child_event = on_child_event
         self._now = runtime().now
@@ -146,24 +149,32 @@ class ProcessExecutor:
             self._lines.wake()
 
     def cancel(self, attempt: Attempt) -> None:
-        """Drop it if it waits, end the child that runs it. It is reported as returned or crashed, to free its slot."""
+        """Drop it if it waits, end the child that runs it. It is reported as returned or crashed, to free its slot.
+
+        One that waits inside a child is asked back, and looked after again a moment later: it may have begun meanwhile.
+        """
         with self._lock:
             waited = self._crew.remove_waiting(attempt)
             child = None if waited else self._crew.holder(attempt)
-            if child is not None and not child.ending and self._runs(child, attempt):
-                child.cancelled = attempt
-                child.ending = True
-                self._crew.withdraw(child)
-                child.terminate()
-                runtime().call_later(GRACE_S, lambda: self._kill(child))
+            if child is not None and not child.ending:
+                self._stop(child, attempt)
         if waited:
             self._report.returned(attempt, ExitReason.killed("cancelled"))
         self._starter.start_lacking()
 
-    @staticmethod
-    def _runs(child: Child, attempt: Attempt) -> bool:
+    def _stop(self, child: Child, attempt: Attempt) -> None:
+        """Stop an attempt that a child has. With the lock."""
         number = child.running()
-        return (child.first() if number is None else child.sent[number]) is attempt
+        if (child.first() if number is None else child.sent[number]) is not attempt:
+            if not child.recalled:
+                child.recall()
+            runtime().call_later(_STUCK_S, lambda: self.cancel(attempt))
+            return
+        child.cancelled = attempt
+        child.ending = True
+        self._crew.withdraw(child)
+        child.terminate()
+        runtime().call_later(self._grace_s, lambda: self._kill(child))
 
     def children(self) -> tuple[ChildRow, ...]:
         """Describe the child processes now alive, the spare included."""
@@ -182,7 +193,7 @@ class ProcessExecutor:
             for child in self._crew.children:
                 child.dismiss()
             if self._crew.children or self._starter.is_busy:
-                self._killing = runtime().call_later(GRACE_S, self._kill_all)
+                self._killing = runtime().call_later(self._grace_s, self._kill_all)
         self._lines.wake()
 
     def wait_closed(self, timeout_s: float) -> bool:
@@ -455,7 +466,7 @@ class ProcessExecutor:
             for child in self._crew.children:
                 child.kill()
             if self._starter.is_busy:
-                self._killing = runtime().call_later(GRACE_S, self._kill_all)
+                self._killing = runtime().call_later(self._grace_s, self._kill_all)
 
     def _fail(self, error: BaseException) -> None:
         """Give up as a whole."""

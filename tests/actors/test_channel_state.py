@@ -3,20 +3,23 @@
 from collections import deque
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from statekit import DONE, Notebook, die, make_conversation, make_worker, names, started
 
-from limen.actors._decisions import CallOff, Close, Note, Pause
-from limen.actors.attempt import Attempt
+from limen.actors._decisions import CallOff, Close, Note, Pause, Remind
+from limen.actors.attempt import LOOK_AGAIN_S, Attempt
 from limen.actors.conversation import CLOSED, PAUSED, RUNNING, WAITING
 from limen.actors.recorder import MemoryRecorder
 from limen.actors.routers import RoundRobin
 from limen.messages.activities import Failed
 from limen.messages.dispatch_errors import (
     ActivityFailed,
-    ActivityTimedOut,
     DispatchFailed,
     NoWorkersAvailable,
     QueueFull,
+    ScheduleToStartTimedOut,
+    StartToCloseTimedOut,
 )
 from limen.messages.errors import ActivityCancelled, TerminalError, WorkerCrashed
 from limen.messages.retry import Retry
@@ -429,7 +432,7 @@ def test_schedule_to_start_ends_a_request_that_nobody_has_had():
     book.do(book.state.timed_out(conversation, "schedule_to_start", 1.0, 1.0))
 
     error = book.outcome(conversation)
-    assert isinstance(error, ActivityTimedOut)
+    assert isinstance(error, ScheduleToStartTimedOut)
     assert (error.limit, error.worker_id, error.limit_s) == ("schedule_to_start", None, 1.0)
 
 
@@ -442,6 +445,20 @@ def test_schedule_to_start_is_met_by_the_first_start():
 
     assert book.state.timed_out(conversation, "schedule_to_start", 1.0, 1.0) == []
     assert conversation.phase is RUNNING
+
+
+def test_schedule_to_start_ends_a_request_that_lies_with_a_worker_and_has_not_begun():
+    """TY-04: to be handed over is not to start; what lies in front of a busy process is called off."""
+    book = _book(make_worker(prefetch=1))
+    conversation = make_conversation(schedule_to_start=1.0)
+    (attempt,) = _running(book, conversation)
+
+    book.do(book.state.timed_out(conversation, "schedule_to_start", 1.0, 1.0))
+
+    error = book.outcome(conversation)
+    assert isinstance(error, ScheduleToStartTimedOut)
+    assert error.worker_id is None
+    assert book.called_off == [attempt]
 
 
 def test_nobody_waits_for_ever_because_a_limit_passed_while_it_ran():
@@ -484,7 +501,7 @@ def test_start_to_close_fails_the_attempt_and_is_eligible_for_a_retry():
 
     assert [type(each) for each in decided] == [CallOff, Note, Close]
     error = book.outcome(once)
-    assert isinstance(error, ActivityTimedOut)
+    assert isinstance(error, StartToCloseTimedOut)
     assert (error.limit, error.worker_id, error.elapsed_s, error.retryable) == ("start_to_close", "worker-1", 0.5, True)
     assert twice.phase is PAUSED
     assert worker.in_flight == 2
@@ -500,6 +517,46 @@ def test_the_limit_of_an_earlier_attempt_does_not_end_a_later_one():
 
     assert book.state.timed_out(conversation, "start_to_close", 1.0, 2.0, first) == []
     assert conversation.phase is RUNNING
+
+
+@pytest.mark.parametrize(
+    ("began_s", "now_s", "again_s"),
+    [(None, 5.0, 2.0), (4.0, 5.0, 1.0), (4.5, 5.0, 1.5), (3.0, 5.0, None), (2.0, 5.0, None), (3.0 + 1e-9, 5.0, None)],
+)
+def test_start_to_close_counts_from_the_start(began_s, now_s, again_s):
+    """TY-04: who lies behind another does not pay for what that one takes, and nobody gets more than his time."""
+    book = _book(make_worker(prefetch=1))
+    conversation = make_conversation(start_to_close=2.0)
+    (attempt,) = _running(book, conversation)
+    attempt.started_s = began_s
+
+    decided = book.do(book.state.timed_out(conversation, "start_to_close", 2.0, now_s, attempt))
+
+    if again_s is None:
+        assert isinstance(book.outcome(conversation), StartToCloseTimedOut)
+    else:
+        assert [(type(each), each.attempt, each.limit_s, each.delay_s) for each in decided] == [
+            (Remind, attempt, 2.0, again_s)
+        ]
+        assert conversation.phase is RUNNING
+        assert not attempt.claimed
+
+
+@given(limit_s=st.floats(0.001, 1e4), handed_s=st.floats(0, 1e6), times=st.floats(0, 50))
+def test_however_late_it_starts_an_attempt_has_its_time_and_hardly_more(limit_s, handed_s, times):
+    """TY-04: asked again when told to, the book ends it when its time is up: not before, and no tick later."""
+    book = _book(make_worker(prefetch=1))
+    conversation = make_conversation(start_to_close=limit_s)
+    (attempt,) = _running(book, conversation)
+    began_s, now_s = handed_s + times * limit_s, handed_s + limit_s
+
+    while conversation.phase is RUNNING:
+        attempt.started_s = began_s if now_s >= began_s else None
+        decided = book.do(book.state.timed_out(conversation, "start_to_close", limit_s, now_s, attempt))
+        now_s += sum(each.delay_s for each in decided if isinstance(each, Remind))
+
+    assert isinstance(book.outcome(conversation), StartToCloseTimedOut)
+    assert began_s + limit_s - 2e-6 <= now_s <= began_s + max(limit_s, LOOK_AGAIN_S) + 2e-6
 
 
 @pytest.mark.parametrize("phase", ["waiting", "running", "paused"])

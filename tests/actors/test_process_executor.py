@@ -1,11 +1,14 @@
 """Activities in child processes: who runs them, what a death costs, how one is cancelled. With real processes."""
 
 import os
+import queue
 import signal
+from typing import Any
 
 import pytest
 from processkit import HANDLERS, WAIT_S, Events, Gate, Recorder, attempt, executor, has_ended
 
+from limen.actors.attempt import Attempt
 from limen.actors.executors.process import ChildExited, ChildStarted, ProcessExecutor
 from limen.messages.activities import ActivityRequest
 from limen.messages.errors import UnpicklableError
@@ -281,6 +284,69 @@ def test_a_cancelled_attempt_that_waits_is_dropped(gate):
 
         assert told == ("returned", waiting)
         assert report.value() == pid
+
+
+def test_a_cancelled_attempt_that_waits_inside_a_child_never_runs(gate, tmp_path, monkeypatch):
+    """DP-14: it is asked back from behind what the child runs; what lay beside it runs all the same, once."""
+    marker, before = tmp_path / "ran", Gate(tmp_path, "before")
+    with executor() as (process, report):
+        sent = _watch_sending(process, monkeypatch)
+        _make_short(process, report, "touch")
+        _make_short(process, report, "long_once")
+        process.submit(attempt("hold", before.value))
+        before.arrival()
+        unwanted = attempt("touch", str(marker))
+        for each in (attempt("long_once", gate.value), unwanted, attempt("touch")):
+            process.submit(each)
+        before.open()
+        report.value()
+        while sent.get(timeout=WAIT_S) is not unwanted:
+            pass
+        gate.arrival()
+        unwanted.claim()
+        process.cancel(unwanted)
+        told = report.next()[:2]
+        gate.open()
+        report.value()
+        report.value()
+
+        assert told == ("returned", unwanted)
+        assert not marker.exists()
+    before.close()
+
+
+def _watch_sending(process: ProcessExecutor, monkeypatch: Any) -> "queue.SimpleQueue[Attempt]":
+    """Give what is sent to children as it is sent; nothing is asked back from there but by a cancellation."""
+    sent: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
+    send = process._send
+
+    def note(child: Any, attempts: list[Attempt], pieces: list[bytes]) -> bool:
+        all_gone = send(child, attempts, pieces)
+        for each in attempts:
+            sent.put(each)
+        return all_gone
+
+    monkeypatch.setattr(process, "_send", note)
+    monkeypatch.setattr(process, "_take_back_stuck", lambda: None)
+    return sent
+
+
+def test_a_stopped_child_that_is_cancelled_is_killed_and_replaced(gate):
+    """Issue: SIGTERM does not reach a process that is stopped; SIGKILL, after the grace, does."""
+    with executor(grace_s=0.05) as (process, report):
+        unwanted = attempt("hold", gate.value)
+        process.submit(unwanted)
+        pid = gate.arrival()
+        os.kill(pid, signal.SIGSTOP)
+        unwanted.claim()
+        process.cancel(unwanted)
+        other = attempt("own_pid")
+        process.submit(other)
+        told = {whose: (kind, result) for kind, whose, result in (report.next(), report.next())}
+
+        assert told[unwanted][0] == "crashed"
+        assert told[other][1].output.value != pid
+        assert has_ended(pid)
 
 
 def test_an_attempt_that_was_decided_elsewhere_does_not_run(gate):

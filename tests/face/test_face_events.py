@@ -1,5 +1,6 @@
 """`events`: one stream of what happens on every queue of an application."""
 
+import asyncio
 import sys
 import threading
 from typing import Any
@@ -59,6 +60,30 @@ def test_an_event_says_who_and_what():
 
         assert (event.worker_id, event.incarnation, event.conversation_id) == ("worker-1", 1, handle.id)
         assert (event.activity_type, event.detail) == ("fail", "no luck")
+
+
+def test_what_is_called_off_is_told_apart_from_what_failed():
+    """TY-04, DP-14: a limit that ran out, and a caller who changed his mind, each have a kind of their own."""
+
+    @activity
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    with Limen() as app:
+        app.worker("default", [forever])
+        events = app.events()
+        late = app.dispatch(forever.options(start_to_close=0.01))
+        late.exception(timeout=TIMEOUT_S)
+        unwanted = app.dispatch(forever)
+        unwanted.cancel()
+        unwanted.exception(timeout=TIMEOUT_S)
+
+        assert [kind for kind, _ in _kinds(events, EventKind.CANCELLED)] == [
+            "dispatched",
+            "timed_out",
+            "dispatched",
+            "cancelled",
+        ]
 
 
 def test_a_crash_and_what_comes_of_it_can_be_followed():

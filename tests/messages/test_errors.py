@@ -1,12 +1,14 @@
 """The error tree: fields, text, comparison, copies, pickles."""
 
 import copy
+import json
 import pickle
 import typing
 
 import pytest
 
 from limen.messages import bus_errors, errors
+from limen.messages._wire_errors import error_from_wire, error_to_wire
 from limen.messages.errors import (
     ActivityTimedOut,
     BusError,
@@ -22,8 +24,11 @@ from limen.messages.errors import (
     RouterFailed,
     RouterTimedOut,
     RouterUnavailable,
+    ScheduleToCloseTimedOut,
+    ScheduleToStartTimedOut,
     SignalDeliveryFailed,
     SignalValidationFailed,
+    StartToCloseTimedOut,
     StreamingFailed,
     TerminalError,
     UnknownWorkerSelected,
@@ -171,6 +176,17 @@ def test_a_time_out_names_its_limit_and_may_be_tried_again():
     assert error.retryable
     assert all(part in str(error) for part in ("start_to_close", "resize", "worker-1", "1.250 s", "1.000 s"))
     assert "before any worker" in str(ActivityTimedOut("c", "w", "schedule_to_start", "resize", None, 1, 1))
+
+
+@pytest.mark.parametrize("kind", [ScheduleToStartTimedOut, StartToCloseTimedOut, ScheduleToCloseTimedOut])
+def test_each_limit_has_an_error_of_its_own(kind):
+    """TY-04: it can be caught alone, or with the others; equal fields do not make two kinds equal."""
+    error = kind("c", "w", "some limit", "resize", "worker-1", 1.25, 1)
+
+    assert isinstance(error, ActivityTimedOut)
+    assert error.retryable
+    assert error != ActivityTimedOut(*error.args)
+    assert error_from_wire(json.loads(json.dumps(error_to_wire(error)))) == error
 
 
 def test_a_cause_is_chained():
