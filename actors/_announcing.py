@@ -9,6 +9,7 @@ from ..messages.events import Event, EventKind
 from . import _orders as orders
 from ._book import Book
 from .attempt import Attempt
+from .conversation import Conversation
 from .entry import WorkerEntry
 
 logger = logging.getLogger("limen")
@@ -31,6 +32,20 @@ class Announcer:
         if self._book.listeners:
             self.tell(kind, attempt.entry, detail, attempt)
 
+    def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
+        """Tell what became of a request that no worker has."""
+        if self._book.listeners:
+            self._call_all(
+                Event(
+                    kind=kind,
+                    channel_name=self._book.name,
+                    at_s=self._now(),
+                    conversation_id=conversation.id,
+                    activity_type=conversation.activity_type,
+                    detail=detail,
+                )
+            )
+
     def tell(self, kind: EventKind, entry: WorkerEntry, detail: str = "", attempt: Attempt | None = None) -> None:
         """Tell what became of a worker."""
         if not self._book.listeners:
@@ -45,6 +60,9 @@ class Announcer:
             activity_type=attempt.activity_type if attempt is not None else None,
             detail=detail,
         )
+        self._call_all(event)
+
+    def _call_all(self, event: Event) -> None:
         for listener in self._book.listeners:
             try:
                 listener(event)

@@ -437,6 +437,8 @@ class ChannelActor(LinkedActor):
         conversation.drop_timers()
         if conversation.reply.done():
             return
+        if isinstance(outcome, (ActivityTimedOut, ActivityCancelled)) and not conversation.was_called_off_for(outcome):
+            self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
         if conversation.recorder is not None:
             keep_end(conversation, outcome)
         if isinstance(outcome, BaseException):

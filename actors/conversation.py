@@ -137,6 +137,10 @@ class Conversation:
         """How many of its attempts came to nothing without anybody's fault, the latest included."""
         return len(self.attempts) - self.crashes - len(self.errors)
 
+    def was_called_off_for(self, why: BaseException) -> bool:
+        """Whether it ended so while a worker had it."""
+        return bool(self.attempts) and self.attempts[-1].error is why
+
     def history(self) -> tuple[AttemptView, ...]:
         """Show its attempts so far, in order."""
         return tuple(each.view() for each in self.attempts)

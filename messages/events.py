@@ -21,9 +21,9 @@ class EventKind(StrEnum):
     RETRIED = "retried"
     """An attempt failed, and there will be another after a pause."""
     TIMED_OUT = "timed_out"
-    """A limit ran out while a worker had it."""
+    """A limit ran out."""
     CANCELLED = "cancelled"
-    """Its caller gave it up while a worker had it."""
+    """Its caller gave it up."""
 
 
 @attrs.frozen(kw_only=True)

@@ -69,20 +69,28 @@ def test_what_is_called_off_is_told_apart_from_what_failed():
     async def forever() -> None:
         await asyncio.Event().wait()
 
+    @activity
+    def nobody() -> None:
+        """Have no worker."""
+
     with Limen() as app:
         app.worker("default", [forever])
         events = app.events()
         late = app.dispatch(forever.options(start_to_close=0.01))
         late.exception(timeout=TIMEOUT_S)
         unwanted = app.dispatch(forever)
-        unwanted.cancel()
-        unwanted.exception(timeout=TIMEOUT_S)
+        waiting = app.dispatch(nobody.options(schedule_to_start=TIMEOUT_S))
+        for each in (unwanted, waiting):
+            each.cancel()
+            each.exception(timeout=TIMEOUT_S)
+        told: list[Any] = [events.next(timeout=TIMEOUT_S) for _ in range(5)]
 
-        assert [kind for kind, _ in _kinds(events, EventKind.CANCELLED)] == [
-            "dispatched",
-            "timed_out",
-            "dispatched",
-            "cancelled",
+        assert [(each.kind.value, each.worker_id, each.conversation_id) for each in told] == [
+            ("dispatched", "worker-1", late.id),
+            ("timed_out", "worker-1", late.id),
+            ("dispatched", "worker-1", unwanted.id),
+            ("cancelled", "worker-1", unwanted.id),
+            ("cancelled", None, waiting.id),
         ]
 
 
