@@ -1,13 +1,23 @@
-"""What a channel tells those who follow its events. Called on the channel's turn."""
+"""What a channel tells those who follow its events.
+
+Called on the channel's turn; for one that is down, by whoever answers its callers in its place.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from ..messages.events import Event, EventKind
+from ..messages.activities import Completed
+from ..messages.bus_errors import ChannelClosed, DeliveryFailed
+from ..messages.channel import Delivery
+from ..messages.dispatch_errors import ActivityTimedOut, NoWorkersAvailable, PoisonActivity, QueueFull
+from ..messages.errors import ActivityCancelled, ChannelLifecycleError
+from ..messages.events import Event, EventKind, Outcome
 from . import _orders as orders
 from ._book import Book
+from ._round import Round
+from ._texts import text_of
 from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
@@ -30,41 +40,98 @@ class Announcer:
     def tell_of(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
         """Tell what became of an attempt."""
         if self._book.listeners:
-            self.tell(kind, attempt.entry, detail, attempt)
+            self._say(kind, attempt.entry, attempt.conversation, detail)
+
+    def tell(self, kind: EventKind, entry: WorkerEntry, detail: str = "", *, since_s: float | None = None) -> None:
+        """Tell what became of a worker, and how long ago that was when it counted here."""
+        if self._book.listeners:
+            self._say(kind, entry, detail=detail, took_s=self._since(since_s))
 
     def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
         if self._book.listeners:
-            self._call_all(
-                Event(
-                    kind=kind,
-                    channel_name=self._book.name,
-                    at_s=self._now(),
-                    conversation_id=conversation.id,
-                    activity_type=conversation.activity_type,
-                    detail=detail,
-                )
-            )
+            self._say(kind, None, conversation, detail)
 
-    def tell(self, kind: EventKind, entry: WorkerEntry, detail: str = "", attempt: Attempt | None = None) -> None:
-        """Tell what became of a worker."""
-        if not self._book.listeners:
+    def tell_of_end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
+        """Tell how a request ended; once."""
+        if not self._book.listeners or conversation.is_told:
             return
+        conversation.is_told = True
+        self._say(
+            EventKind.CONCLUDED,
+            conversation.attempts[-1].entry if conversation.attempts else None,
+            conversation,
+            text_of(outcome) if isinstance(outcome, BaseException) else "",
+            outcome=outcome_of(outcome),
+            took_s=self._since(conversation.accepted_s),
+        )
+
+    def follow(self, message: orders.Publish, done: Delivery | Round | None) -> Delivery | Round | None:
+        """Tell of a publish, if it was one, once it is in the last inbox; give back what was given."""
+        if not self._book.listeners or done is None:
+            return done
+        if isinstance(done, Round):
+            done.reply.add_done_callback(lambda: self._book.notice(self._published(message, done.so_far())))
+        else:
+            self.tell_of_publish(done, self._now() - message.began_s)
+        return done
+
+    def _published(self, message: orders.Publish, delivery: Delivery) -> orders.Published:
+        return orders.Published(delivery, self._now() - message.began_s)
+
+    def tell_of_publish(self, delivery: Delivery, took_s: float) -> None:
+        """Tell that a message has been put into all inboxes that took it."""
+        if self._book.listeners:
+            self._say(EventKind.PUBLISHED, detail=f"to {delivery.count}", took_s=took_s)
+
+    def _since(self, instant_s: float | None) -> float | None:
+        return max(0.0, self._now() - instant_s) if instant_s is not None else None
+
+    def _say(
+        self,
+        kind: EventKind,
+        entry: WorkerEntry | None = None,
+        conversation: Conversation | None = None,
+        detail: str = "",
+        *,
+        outcome: Outcome | None = None,
+        took_s: float | None = None,
+    ) -> None:
         event = Event(
             kind=kind,
             channel_name=self._book.name,
             at_s=self._now(),
-            worker_id=entry.worker_id,
-            incarnation=entry.incarnation,
-            conversation_id=attempt.conversation.id if attempt is not None else None,
-            activity_type=attempt.activity_type if attempt is not None else None,
+            worker_id=entry.worker_id if entry is not None else None,
+            incarnation=entry.incarnation if entry is not None else None,
+            conversation_id=conversation.id if conversation is not None else None,
+            activity_type=conversation.activity_type if conversation is not None else None,
             detail=detail,
+            outcome=outcome,
+            took_s=took_s,
         )
-        self._call_all(event)
-
-    def _call_all(self, event: Event) -> None:
         for listener in self._book.listeners:
             try:
                 listener(event)
             except BaseException:  # not even SystemExit may end the channel
                 logger.exception("a listener failed to take an event")
+
+
+def outcome_of(outcome: Completed | BaseException) -> Outcome:
+    """Say in one word how a request ended."""
+    match outcome:
+        case Completed():
+            return Outcome.COMPLETED
+        case ActivityTimedOut():
+            return Outcome.TIMED_OUT
+        case ActivityCancelled():
+            return Outcome.CANCELLED
+        case QueueFull():
+            return Outcome.REJECTED
+        case NoWorkersAvailable():
+            return Outcome.UNSERVED
+        case PoisonActivity():
+            return Outcome.POISON
+        case ChannelLifecycleError() | ChannelClosed() | DeliveryFailed():
+            return Outcome.CLOSED
+        case _:
+            return Outcome.FAILED

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..messages.channel import ChannelConfig
 from ..messages.events import Event
+from ..messages.pool import ChannelFigures
 from ._channel_state import ChannelState
 from ._decisions import Decision
 from ._fanout import Fanout
@@ -34,6 +35,16 @@ class Book:
         """What was decided and not carried out. An actor that crashes leaves this too."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
+
+    def figures(self) -> ChannelFigures:
+        """Count what there is. On the channel's turn, so that the figures agree."""
+        return ChannelFigures(
+            workers=tuple(entry.row() for entry in self.state.serving(None)),
+            waiting=self.state.waiting.count + self.state.held,
+            open=self.state.open_count(),
+            subscribers=len(self.fanout),
+            unread=self.fanout.unread,
+        )
 
     def notice(self, message: object) -> None:
         """Say something to the channel, ahead of its backlog. Any thread; never blocks."""

@@ -33,7 +33,12 @@ class Fanout:
             self._configured = self._config.schema
         return self._configured
 
-    def handle(self, message: object, _actor: Any) -> object:
+    @property
+    def unread(self) -> int:
+        """Count what lies in the subscribers' inboxes."""
+        return sum(inbox.depth for inbox in list(self._inboxes.values()))
+
+    def handle(self, message: object) -> Any:
         """Act on one of the fan-out's orders, unless whoever gave it has given it up."""
         match message:
             case orders.Unsubscribe(inbox):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..messages.activities import Completed, Failed
+from ..messages.channel import Delivery
 from ..messages.envelope import Envelope
 from ..messages.events import Event
 from ..messages.lifecycle import Down, ExitReason
@@ -120,6 +121,11 @@ class Snapshot:
 
 
 @attrs.frozen(eq=False, repr=False)
+class Measure:
+    """Give the channel's figures, as `ChannelFigures`."""
+
+
+@attrs.frozen(eq=False, repr=False)
 class Deploy:
     """Let another router decide: a built-in one, or a routing function."""
 
@@ -175,6 +181,16 @@ class Publish(Revocable):
 
     envelope: Envelope
     schema: Schema
+    began_s: float
+    """When publishing began, on the runtime's clock."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Published:
+    """A message whose filters took their time is in the last inbox that wants it."""
+
+    delivery: Delivery
+    took_s: float
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -28,7 +28,7 @@ from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
 from ._texts import text_of
 from .attempt import HEARD, Attempt
-from .conversation import CLOSED, PAUSED, Conversation
+from .conversation import CLOSED, PAUSED, WAITING, Conversation
 from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
@@ -130,8 +130,14 @@ class ChannelActor(LinkedActor):
                 return self._dispatch(message)
             case orders.Close():
                 return self._close()
+            case orders.Publish():
+                return self._announcer.follow(message, self._fanout.handle(message))
+            case orders.Published(delivery, took_s):
+                return self._announcer.tell_of_publish(delivery, took_s)
+            case orders.Measure():
+                return self._book.figures()
             case _ if isinstance(message, _FANOUT):
-                return self._fanout.handle(message, self)
+                return self._fanout.handle(message)
             case _:
                 logger.warning("channel %s does not know what to do with a %s", self._book.name, type(message).__name__)
                 return None
@@ -142,15 +148,16 @@ class ChannelActor(LinkedActor):
         """Enter into the book what has come in. Called on the channel's turn."""
         self._book.waker = None
         submit = self._state.submit
+        watched = bool(self._book.listeners)
         while tray:
-            if self._state.saturated:
+            if self._state.saturated and not watched:
                 self._state.absorb(tray)
             try:
                 conversation = tray.popleft()
             except IndexError:  # all absorbed, or turned away by whoever closes the channel
                 break
             try:
-                if not conversation.is_plain:
+                if watched or not conversation.is_plain:
                     self._submit(conversation)
                 elif decided := submit(conversation):
                     if len(decided) == 1 and isinstance(decided[0], Attempt):
@@ -190,6 +197,8 @@ class ChannelActor(LinkedActor):
         if conversation.has_limits:
             self._limit_all(conversation)
         self._carry_out(decided)
+        if conversation.phase is WAITING:
+            self._announcer.tell_about(EventKind.DEFERRED, conversation)
 
     def _limit_all(self, conversation: Conversation) -> None:
         request = conversation.request
@@ -241,6 +250,8 @@ class ChannelActor(LinkedActor):
             failed = isinstance(message.result, Failed)
             detail = text_of(message.result.error) if isinstance(message.result, Failed) else ""
             self._announcer.tell_of(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
+        if message.answered:
+            self._announcer.tell_of_end(conversation, _end_of(message.result))
         if decided:
             self._carry_out(decided)
         if attempt.entry.on_drained is not None:
@@ -263,7 +274,7 @@ class ChannelActor(LinkedActor):
         decided = self._state.leave(entry, reason, vacancy=entry.comes_back)
         self._close_inbox(entry)
         kind = EventKind.UNREGISTERED if reason.is_normal else EventKind.CRASHED
-        self._announcer.tell(kind, entry, str(reason))
+        self._announcer.tell(kind, entry, str(reason), since_s=None if reason.is_normal else message.down.at_s)
         self._freed(entry, decided)
 
     # --- the pool -----------------------------------------------------------------------------------------------
@@ -439,6 +450,7 @@ class ChannelActor(LinkedActor):
             return
         if isinstance(outcome, (ActivityTimedOut, ActivityCancelled)) and not conversation.was_called_off_for(outcome):
             self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
+        self._announcer.tell_of_end(conversation, outcome)
         if conversation.recorder is not None:
             keep_end(conversation, outcome)
         if isinstance(outcome, BaseException):
@@ -486,9 +498,17 @@ class ChannelActor(LinkedActor):
                 self._leave(entry)
         for conversation in state.open():
             if conversation.reply.done():  # with the error of the crash
-                self._carry_out(state.cancel(conversation))
+                self._carry_out(self._ended_by_crash(conversation))
         self._carry_out(state.recover())
         self.take_in(self._tray)
+
+    def _ended_by_crash(self, conversation: Conversation) -> list[decisions.Decision]:
+        """Close a request whose caller has been told; nothing if it was by the slot, which has not said so yet."""
+        error = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
+        decided = self._state.cancel(conversation, error)
+        if decided:
+            self._announcer.tell_of_end(conversation, error)
+        return decided
 
     def _go_on(self) -> None:
         """Do what had been decided, but hand over nothing that was given up meanwhile."""
@@ -519,3 +539,7 @@ def _kind_of(why: BaseException) -> EventKind:
     if isinstance(why, ActivityTimedOut):
         return EventKind.TIMED_OUT
     return EventKind.CANCELLED if isinstance(why, ActivityCancelled) else EventKind.FAILED
+
+
+def _end_of(result: Completed | Failed) -> Completed | BaseException:
+    return result.error if isinstance(result, Failed) else result

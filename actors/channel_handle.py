@@ -121,6 +121,7 @@ class ChannelHandle:
     ) -> Delivery:
         """Publish, and tell how many inboxes received it: `int(delivery)`, or look into it."""
         self.session.check_open()
+        began_s = runtime().now()
         while True:
             schema = self.schema
             envelope = Envelope(
@@ -131,7 +132,7 @@ class ChannelHandle:
                 timestamp=datetime.fromtimestamp(runtime().wall_time(), UTC),
                 causal_context=causal_context,
             )
-            done = self.session.ask(orders.Publish(envelope, schema))
+            done = self.session.ask(orders.Publish(envelope, schema, began_s))
             if done is not None:
                 return self._end_of(done)
 

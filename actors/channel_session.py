@@ -18,6 +18,7 @@ from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError
 from ..messages.restarts import RestartIntensity
 from . import _decisions as decisions
 from . import _orders as orders
+from ._announcing import Announcer
 from ._book import Book
 from .attempt import Attempt
 from .channel import ChannelActor
@@ -120,7 +121,11 @@ class ChannelSession(Book):
                 self.waker = None
                 waker()
                 return
-            if conversation.activity_type in state.saturated and len(tray) + state.waiting.count < state.queue_limit:
+            if (
+                conversation.activity_type in state.saturated
+                and len(tray) + state.waiting.count < state.queue_limit
+                and not self.listeners  # who want to know at once
+            ):
                 return
         self.look()
 
@@ -156,9 +161,10 @@ class ChannelSession(Book):
     def _turn_away(self, error: LimenError) -> None:
         while self.tray:
             try:
-                self.tray.popleft().fail(error)
+                conversation = self.tray.popleft()
             except IndexError:  # another thread was quicker
                 return
+            self._end(conversation, error)
 
     # --- subscribers that leave ---------------------------------------------------------------------------------
 
@@ -253,7 +259,22 @@ class ChannelSession(Book):
                 self.fanout.close()
         self._turn_away(error)
         for each in decided:
-            _carry_out(each)
+            self._carry_out(each)
+
+    def _carry_out(self, decided: decisions.Decision) -> None:
+        """Do what answers callers and frees workers; there is nobody to record it."""
+        match decided:
+            case decisions.Close(conversation, outcome):
+                conversation.drop_timers()
+                if isinstance(outcome, BaseException):
+                    self._end(conversation, outcome)
+            case decisions.CallOff(attempt) if attempt.entry.call_off is not None:
+                attempt.entry.call_off(attempt)
+
+    def _end(self, conversation: Conversation, error: BaseException) -> None:
+        if not conversation.reply.done():
+            Announcer(self, runtime().now).tell_of_end(conversation, error)
+        conversation.fail(error)
 
     def _answer(self, reply: Future[Any], message: object, timeout: float) -> Any:
         try:
@@ -298,14 +319,3 @@ class RestartBudget:
 
 
 _NOTICED = orders.Noticed()
-
-
-def _carry_out(decided: decisions.Decision) -> None:
-    """Do what answers callers and frees workers; there is nobody to record it."""
-    match decided:
-        case decisions.Close(conversation, outcome):
-            conversation.drop_timers()
-            if isinstance(outcome, BaseException):
-                conversation.fail(outcome)
-        case decisions.CallOff(attempt) if attempt.entry.call_off is not None:
-            attempt.entry.call_off(attempt)

@@ -58,7 +58,8 @@ class Conversation:
     recorder: Recorder | None = None
     phase = NEW
     arrival = 0
-    accepted_s = 0.0
+    accepted_s: float | None = None
+    """When it came in; not noted for one that is plain while nobody listens."""
     attempts: tuple[Attempt, ...] = ()
     errors: tuple[BaseException, ...] = ()
     """What its failed attempts raised, in order."""
@@ -78,6 +79,8 @@ class Conversation:
     """Whether `schedule_to_start`, for which it waits even where nobody serves it, has passed."""
     bound: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The arguments as a function takes them, where they never left this process."""
+    is_told = False
+    """Whether listeners have been told of its outcome."""
     is_plain = False
     """Whether it may lie in the channel's tray while all slots are taken: it has no limit and no record."""
 

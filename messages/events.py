@@ -24,6 +24,30 @@ class EventKind(StrEnum):
     """A limit ran out."""
     CANCELLED = "cancelled"
     """Its caller gave it up."""
+    DEFERRED = "deferred"
+    """A request was taken, but has to wait for a slot."""
+    CONCLUDED = "concluded"
+    """A request has its one outcome, whatever it went through. Told once for each."""
+    PUBLISHED = "published"
+    """A message was put into the inboxes of those who subscribed."""
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """The activity raised for the last time, or a router or recorder failed."""
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    """There was no room to wait in."""
+    UNSERVED = "unserved"
+    """No worker could ever serve it."""
+    POISON = "poison"
+    """It was there too often when a worker died."""
+    CLOSED = "closed"
+    """The channel was closed first, or is down for good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,4 +63,10 @@ class Event:
     conversation_id: str | None = None
     activity_type: str | None = None
     detail: str = ""
-    """Why, for a crash, a failure or another try."""
+    """Why, for a crash, a failure or another try; the error's text for a request that ended without a result."""
+    outcome: Outcome | None = None
+    """For a request that is concluded."""
+    took_s: float | None = None
+    """For a request that is concluded, from being accepted to its outcome, `None` if it was accepted before anybody
+    listened. For a worker that crashed, from its death to its removal from the pool. For a message that was published,
+    from the call to the last inbox."""

@@ -55,6 +55,20 @@ class DispatchWorker:
     )
 
 
+@attrs.frozen(kw_only=True)
+class ChannelFigures:
+    """What a channel holds at one instant, in figures that agree with each other."""
+
+    workers: tuple[PoolRow, ...]
+    waiting: int
+    """Requests that wait for a slot."""
+    open: int
+    """Requests without an outcome: those that wait, run, or are between two tries."""
+    subscribers: int
+    unread: int
+    """Published messages that subscribers have not read yet."""
+
+
 @attrs.frozen
 class PoolRow:
     """One worker as an operator wants to see it."""

@@ -30,13 +30,15 @@ from simkit import (
 
 import limen
 from limen import ChannelLifecycleError, Limen, LimenError, MemoryRecorder, NoWorkersAvailable, activity
+from limen.actors._announcing import outcome_of
 from limen.actors.channel import ChannelActor
 from limen.actors.channel_handle import ChannelHandle
 from limen.actors.context import WorkerContext
 from limen.actors.runtime import runtime
 from limen.actors.watching import watch
 from limen.actors.worker import WorkerActor
-from limen.messages.activities import WorkerCapacity
+from limen.messages.activities import Completed, WorkerCapacity
+from limen.messages.events import EventKind, Outcome
 from limen.messages.lifecycle import Down
 from limen.messages.names import dispatch_channel
 from limen.testing import Child, Faults, Simulation
@@ -191,6 +193,38 @@ def every_conversation_is_closed_once(sim: Simulation) -> None:
         assert all(told_or(handle, 2 * n) for n, handle in enumerate(handles))
         sim.settle()
         assert_recorded_once(recorder, handles)
+
+
+@scenario(Faults(crash=(WorkerActor, ChannelActor)))
+def every_end_is_told_once(sim: Simulation) -> None:
+    """MX-02, invariant 3: whoever listens hears of each request's one outcome, and it is the one its caller has."""
+    with application(sim, workers=2) as app:
+        with sim.calm():
+            events = app.events()
+        handles = [app.dispatch(at_once, n) for n in range(6)]
+        for handle in handles[::3]:
+            sim.step(sim.random.randrange(8))
+            handle.cancel()
+        sim.settle()
+        sim.heal()
+        for handle in handles:
+            handle.exception(SETTLED_S)
+        sim.settle()
+        ends: dict[str, list[Any]] = {handle.id: [] for handle in handles}
+        while (event := events.next(timeout=0)) is not None:
+            if event.kind is EventKind.CONCLUDED:
+                ends[event.conversation_id or ""].append(event.outcome)
+        for handle in handles:
+            assert ends[handle.id] == [_outcome_of(handle)], (
+                f"{handle.id}: {ends[handle.id]}, not {_outcome_of(handle)}"
+            )
+        sim.sometimes("one was cancelled", any(each == [Outcome.CANCELLED] for each in ends.values()))
+        sim.sometimes("the channel was restarted", "ChannelActor#2" in sim.names)
+
+
+def _outcome_of(handle: Any) -> Outcome:
+    error = handle.exception(0)
+    return outcome_of(Completed() if error is None else error)
 
 
 @scenario(Faults(crash=WorkerActor, crash_p=(0.05, 0.2)))

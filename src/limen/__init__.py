@@ -9,7 +9,7 @@ from .handle import Handle, as_completed
 from .messages import errors
 from .messages.attempts import AttemptView
 from .messages.errors import *  # noqa: F403 - the whole tree, listed there
-from .messages.events import Event, EventKind
+from .messages.events import Event, EventKind, Outcome
 from .messages.payloads import Local, Payload
 from .messages.pool import PoolRow
 from .messages.retry import Retry
@@ -25,6 +25,7 @@ __all__ = [
     "Limen",
     "Local",
     "MemoryRecorder",
+    "Outcome",
     "Payload",
     "PoolRow",
     "Recorder",

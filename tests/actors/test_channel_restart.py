@@ -279,7 +279,7 @@ def test_an_order_that_was_given_up_is_not_carried_out(channel, told_functions):
         session, envelope = channel.session, make_envelope()
 
         with pytest.raises(DeliveryFailed, match=r"no answer to a Publish within 0\.01 s"):
-            session.ask(orders.Publish(envelope, channel.schema), timeout=0.01)
+            session.ask(orders.Publish(envelope, channel.schema, 0.0), timeout=0.01)
         with pytest.raises(DeliveryFailed):
             session.ask(orders.Subscribe(inbox), timeout=0.01)
 

@@ -346,10 +346,13 @@ def test_events_tell_the_story_in_order():
         ("crashed", "worker-1", None),
         ("redispatched", "worker-2", "c-1"),
         ("finished", "worker-2", "c-1"),
+        ("concluded", "worker-2", "c-1"),
         ("dispatched", "worker-2", "c-2"),
         ("failed", "worker-2", "c-2"),
+        ("concluded", "worker-2", "c-2"),
         ("dispatched", "worker-2", "c-3"),
         ("cancelled", "worker-2", "c-3"),
+        ("concluded", "worker-2", "c-3"),
         ("unregistered", "worker-2", None),
     ]
 
@@ -371,7 +374,7 @@ def test_a_late_result_is_no_event():
         worker.respond(envelope, Completed())
         context.pool(CHANNEL)
 
-        assert [str(each.kind) for each in events] == ["dispatched", "cancelled"]
+        assert [str(each.kind) for each in events] == ["dispatched", "cancelled", "concluded"]
 
 
 def test_a_listener_that_raises_harms_nobody():

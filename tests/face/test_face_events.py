@@ -41,13 +41,14 @@ def test_the_stream_tells_of_every_queue():
         events = app.events()
         app.dispatch(quick, 1).result(timeout=TIMEOUT_S)
         assert _kinds(events, EventKind.FINISHED) == [("dispatched", "a"), ("finished", "a")]
+        assert _kinds(events, EventKind.CONCLUDED) == [("concluded", "a")]
 
         registration = app.worker("b", [fail])
         app.dispatch(fail).exception(timeout=TIMEOUT_S)
         assert _kinds(events, EventKind.FAILED) == [("registered", "b"), ("dispatched", "b"), ("failed", "b")]
 
         registration.unregister()
-        assert _kinds(events, EventKind.UNREGISTERED) == [("unregistered", "b")]
+        assert _kinds(events, EventKind.UNREGISTERED) == [("concluded", "b"), ("unregistered", "b")]
 
 
 def test_an_event_says_who_and_what():
@@ -83,14 +84,18 @@ def test_what_is_called_off_is_told_apart_from_what_failed():
         for each in (unwanted, waiting):
             each.cancel()
             each.exception(timeout=TIMEOUT_S)
-        told: list[Any] = [events.next(timeout=TIMEOUT_S) for _ in range(5)]
+        told: list[Any] = [events.next(timeout=TIMEOUT_S) for _ in range(9)]
 
         assert [(each.kind.value, each.worker_id, each.conversation_id) for each in told] == [
             ("dispatched", "worker-1", late.id),
             ("timed_out", "worker-1", late.id),
+            ("concluded", "worker-1", late.id),
             ("dispatched", "worker-1", unwanted.id),
+            ("deferred", None, waiting.id),
             ("cancelled", "worker-1", unwanted.id),
+            ("concluded", "worker-1", unwanted.id),
             ("cancelled", None, waiting.id),
+            ("concluded", None, waiting.id),
         ]
 
 
@@ -127,7 +132,13 @@ def test_streams_are_independent_and_end_with_the_application():
     app.dispatch(quick, 1).result(timeout=TIMEOUT_S)
     app.close()
 
-    assert [event.kind.value for event in first] == ["registered", "dispatched", "finished", "unregistered"]
+    assert [event.kind.value for event in first] == [
+        "registered",
+        "dispatched",
+        "finished",
+        "concluded",
+        "unregistered",
+    ]
     assert [event.kind.value for event in second] == ["registered"]
 
 
