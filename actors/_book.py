@@ -9,6 +9,7 @@ from ..messages.channel import ChannelConfig
 from ..messages.events import Event
 from ..messages.pool import ChannelFigures
 from ._channel_state import ChannelState
+from ._dead_letters import LetterStore
 from ._decisions import Decision
 from ._fanout import Fanout
 from .conversation import Conversation
@@ -33,6 +34,10 @@ class Book:
         """What was said by `notice` and not handled so far. An actor that crashes leaves them to the next."""
         self.unfinished: deque[Decision] = deque()
         """What was decided and not carried out. An actor that crashes leaves this too."""
+        self.letters = LetterStore(self.name)
+        """Requests that were given up."""
+        self.anchor: object = None
+        """The channel's own handle while there are dead letters, so that they are not lost with the last other one."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 

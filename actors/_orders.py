@@ -11,6 +11,7 @@ import attrs
 from ..messages.activities import Completed, Failed
 from ..messages.channel import Delivery
 from ..messages.envelope import Envelope
+from ..messages.errors import ConfigError
 from ..messages.events import Event
 from ..messages.lifecycle import Down, ExitReason
 from ._decisions import Ask
@@ -173,6 +174,42 @@ class Revocable:
     def claim(self) -> bool:
         """Take it, to carry it out or to see that nobody does; `True` for the first caller only."""
         return self._unclaimed.acquire(blocking=False)
+
+
+@attrs.frozen(eq=False, repr=False)
+class ListLetters:
+    """Show the dead letters."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Requeue(Revocable):
+    """Try a dead letter again, if it is of this type; gives the conversation.
+
+    `channel` is the handle that keeps the channel alive meanwhile.
+    """
+
+    letter_id: str
+    channel: Any
+    activity_type: str | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
+class Discard(Revocable):
+    """Throw a dead letter away; gives it."""
+
+    letter_id: str
+
+
+def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(attribute.name, f"must be an int of 0 or more, not {value!r}")
+
+
+@attrs.frozen(eq=False, repr=False)
+class Remember:
+    """Keep so many dead letters from now on. Raises `ConfigError`."""
+
+    dead_letters: int = attrs.field(validator=_count)
 
 
 @attrs.frozen(eq=False, repr=False)

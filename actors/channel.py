@@ -24,6 +24,8 @@ from . import _orders as orders
 from ._announcing import Announcer
 from ._asking import conversation_for
 from ._book import Book
+from ._dead_letters import belongs
+from ._letterbox import Letterbox
 from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
 from ._texts import text_of
@@ -56,6 +58,7 @@ class ChannelActor(LinkedActor):
         self._slot = book.routing_slot
         self._tray = book.tray
         self._announcer = Announcer(book, self._runtime.now)
+        self._letterbox = Letterbox(book, self._announcer)
         self._closing = False
 
     def on_start(self) -> None:
@@ -124,6 +127,16 @@ class ChannelActor(LinkedActor):
                 return self._routed(message)
             case orders.Deploy(router):
                 return self._deploy(router)
+            case orders.ListLetters():
+                return self._book.letters.all()
+            case orders.Requeue() if message.claim():
+                return self._requeue(message)
+            case orders.Discard(letter_id) if message.claim():
+                return self._letterbox.discard(letter_id)
+            case orders.Remember(dead_letters):
+                return self._letterbox.resize(dead_letters)
+            case orders.Requeue() | orders.Discard():
+                return None  # whoever gave the order has given it up
             case orders.Listen():
                 return self._announcer.listen(message)
             case DispatchRequest():
@@ -164,10 +177,8 @@ class ChannelActor(LinkedActor):
                         self._hand_over(decided[0])
                     else:
                         self._carry_out(decided)
-            except BaseException as error:  # it is not known to be in the book, so the next actor may miss it
-                failure = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
-                failure.__cause__ = error
-                self._conclude(conversation, failure)
+            except BaseException as error:
+                self._not_taken_in(conversation, error)
                 raise
         return True
 
@@ -190,6 +201,22 @@ class ChannelActor(LinkedActor):
             if tray:
                 self.take_in(tray)
         return following
+
+    def _not_taken_in(self, conversation: Conversation, error: BaseException) -> None:
+        """Give up a request that is not known to be in the book, so that the next actor may miss it."""
+        failure = ChannelLifecycleError(self._state.name, "the channel crashed as it took in the request")
+        failure.__cause__ = error
+        self._conclude(conversation, failure)
+
+    def _requeue(self, message: orders.Requeue) -> Conversation:
+        """Take in a dead letter as a new request. Raises `UnknownDeadLetter` and more, and then it stays."""
+        conversation = self._letterbox.take(message, self._state.named)
+        try:
+            self._submit(conversation)
+        except BaseException as error:
+            self._not_taken_in(conversation, error)
+            raise
+        return conversation
 
     def _submit(self, conversation: Conversation) -> None:
         conversation.accepted_s = self._runtime.now()
@@ -450,6 +477,8 @@ class ChannelActor(LinkedActor):
             return
         if isinstance(outcome, (ActivityTimedOut, ActivityCancelled)) and not conversation.was_called_off_for(outcome):
             self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
+        if isinstance(outcome, BaseException) and not self._closing and belongs(conversation, outcome):
+            self._letterbox.bury(conversation, outcome)
         self._announcer.tell_of_end(conversation, outcome)
         if conversation.recorder is not None:
             keep_end(conversation, outcome)
@@ -525,12 +554,12 @@ class ChannelActor(LinkedActor):
                     self._finished(orders.Finished(attempt, *outcome))
 
     def _close(self) -> None:
+        self._closing = True  # from here on nothing is kept, and nothing taken in
         error = ChannelLifecycleError(self._state.name, "the channel has been closed")
         self._carry_out(self._state.close(error))
         for entry in list(self._state.candidates):
             self._leave(entry)
         self._fanout.close()
-        self._closing = True
         self.finish_stop()
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from pykka import ActorDeadError, ActorRef, Future, Timeout
 
+from ..messages.activities import Completed
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.channel import ChannelConfig
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError
@@ -20,6 +22,7 @@ from . import _decisions as decisions
 from . import _orders as orders
 from ._announcing import Announcer
 from ._book import Book
+from ._dead_letters import belongs
 from .attempt import Attempt
 from .channel import ChannelActor
 from .conversation import Conversation
@@ -194,6 +197,7 @@ class ChannelSession(Book):
         """Close for good; wait for it unless this is an actor's thread."""
         with self._lock:
             already, self.closed = self.closed, True
+            self.anchor = None
             ref = self._ref
         if already:
             return
@@ -208,6 +212,7 @@ class ChannelSession(Book):
     def let_go(self) -> None:
         """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
         self.closed = True
+        self.anchor = None
         if self._ref is not None and not self._ref.actor_stopped.is_set():
             post(self._ref, orders.Close())
         else:
@@ -216,7 +221,7 @@ class ChannelSession(Book):
     @property
     def has_open(self) -> bool:
         """Whether anybody waits for an answer."""
-        return bool(self.tray or self.state.open())
+        return bool(self.tray or self.unfinished or self.state.open())
 
     # --- how ----------------------------------------------------------------------------------------------------
 
@@ -253,8 +258,10 @@ class ChannelSession(Book):
                 return
             why = "the channel has been closed" if self.closed else str(self._budget)
             error = ChannelLifecycleError(self.name, why)
-            decided = self.state.close(error)
+            decided = [*self.unfinished, *self.state.close(error)]
+            self.unfinished.clear()
             if self.closed:
+                self.anchor = None
                 self.notices.clear()
                 self.fanout.close()
         self._turn_away(error)
@@ -262,19 +269,23 @@ class ChannelSession(Book):
             self._carry_out(each)
 
     def _carry_out(self, decided: decisions.Decision) -> None:
-        """Do what answers callers and frees workers; there is nobody to record it."""
+        """Do what answers callers and frees workers, and lose no dead letter; there is nobody to record it."""
         match decided:
             case decisions.Close(conversation, outcome):
                 conversation.drop_timers()
-                if isinstance(outcome, BaseException):
+                if not conversation.reply.done():
                     self._end(conversation, outcome)
             case decisions.CallOff(attempt) if attempt.entry.call_off is not None:
                 attempt.entry.call_off(attempt)
 
-    def _end(self, conversation: Conversation, error: BaseException) -> None:
-        if not conversation.reply.done():
-            Announcer(self, runtime().now).tell_of_end(conversation, error)
-        conversation.fail(error)
+    def _end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
+        if isinstance(outcome, BaseException) and not self.closed and belongs(conversation, outcome):
+            self.letters.add(conversation, outcome, datetime.fromtimestamp(runtime().wall_time(), UTC))
+        Announcer(self, runtime().now).tell_of_end(conversation, outcome)
+        if isinstance(outcome, BaseException):
+            conversation.fail(outcome)
+        else:
+            conversation.settle(outcome)
 
     def _answer(self, reply: Future[Any], message: object, timeout: float) -> Any:
         try:

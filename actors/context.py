@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pykka import ActorRef
 
 from ..messages.activities import ActivityRequest, WorkerCapacity
-from ..messages.bus_errors import ChannelClosed
+from ..messages.bus_errors import BusError, ChannelClosed
+from ..messages.dispatch_errors import UnknownDeadLetter
 from ..messages.errors import ChannelLifecycleError, ConfigError, InvalidCapacity, LimenError
 from ..messages.names import ChannelName, dispatch_channel
 from ..messages.pool import DispatchWorker, PoolRow
@@ -22,6 +23,9 @@ from .conversation import Conversation
 from .entry import WorkerEntry
 from .registration import WorkerRegistration
 from .worker import ExecutorName
+
+if TYPE_CHECKING:
+    from ..messages.dead_letters import DeadLetter, DeadLetters
 
 __all__ = ["ContextActor", "WorkerContext", "WorkerPool"]
 
@@ -138,6 +142,45 @@ class WorkerContext:
             raise ChannelLifecycleError(name, str(error)) from error
         return rows
 
+    # --- dead letters -------------------------------------------------------------------------------------------
+
+    def dead_letters(self, channel: ChannelName | str) -> DeadLetters:
+        """List the requests of a channel that were given up, the oldest first. Raises `ChannelLifecycleError`."""
+        from ..messages.dead_letters import DeadLetters
+
+        handle = self.find_channel(channel)
+        if handle is None or handle.closed:
+            return DeadLetters()
+        letters: DeadLetters = _order(handle, orders.ListLetters())
+        return letters
+
+    def requeue(self, channel: ChannelName | str, letter_id: str, activity_type: str | None = None) -> Conversation:
+        """Try a dead letter again: the same request with the same options, under the same id, as if it were new.
+
+        Blocks until the channel has it; `conversation.result()` gives the outcome. It is out of the dead letters until
+        it has one, and back again with a longer history if that is not a result, however it ended. Raises
+        `UnknownDeadLetter`; `ConfigError` if it is for another activity type than this one; `DispatchFailed` while a
+        conversation of its id is open; `RecorderFailed`; `ChannelLifecycleError`.
+        """
+        handle = self._channel_with(channel, letter_id)
+        conversation: Conversation = _order(handle, orders.Requeue(letter_id, handle, activity_type))
+        return conversation
+
+    def discard(self, channel: ChannelName | str, letter_id: str) -> DeadLetter:
+        """Throw a dead letter away, and give it. Raises as `requeue` does."""
+        letter: DeadLetter = _order(self._channel_with(channel, letter_id), orders.Discard(letter_id))
+        return letter
+
+    def remember(self, namespace: str, task_queue: str, *, dead_letters: int) -> None:
+        """Set how many dead letters a channel keeps; the oldest make room. Raises `ConfigError`."""
+        _order(self.channel(namespace, task_queue), orders.Remember(dead_letters))
+
+    def _channel_with(self, channel: ChannelName | str, letter_id: str) -> ChannelHandle:
+        handle = self.find_channel(channel)
+        if handle is None:
+            raise UnknownDeadLetter(str(channel), letter_id)
+        return handle
+
     # --- dispatching --------------------------------------------------------------------------------------------
 
     def submit(self, namespace: str, task_queue: str, conversation: Conversation) -> None:
@@ -164,6 +207,13 @@ def _start_supervisor() -> ActorRef[Any]:
 
 
 WorkerPool = WorkerContext
+
+
+def _order(channel: ChannelHandle, order: object) -> Any:
+    try:
+        return channel.session.ask(order)
+    except BusError as error:
+        raise ChannelLifecycleError(channel.name, str(error)) from error
 
 
 def _check_capacity(capacity: object, handlers: Mapping[str, Handler] | None) -> None:

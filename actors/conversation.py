@@ -6,10 +6,11 @@ channel changes it; `reply` alone is shared.
 
 from __future__ import annotations
 
+import copy
 import zlib
 from enum import Enum
 from queue import Full
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pykka import ActorDeadError
 
@@ -22,6 +23,9 @@ from ..messages.retry import Retry
 from .attempt import Attempt
 from .recorder import Recorder
 from .runtime import Reply, offer_error
+
+if TYPE_CHECKING:
+    from ..messages.dead_letters import DeadLetter
 
 
 class Phase(Enum):
@@ -56,6 +60,10 @@ class Conversation:
     retry: Retry | None = None
     max_crashes = 3
     recorder: Recorder | None = None
+    dead_letter = False
+    """Whether it is kept among the dead letters too when it has failed for the last time, not only as poison."""
+    letter: DeadLetter | None = None
+    """The dead letter that it was requeued from."""
     phase = NEW
     arrival = 0
     accepted_s: float | None = None
@@ -97,6 +105,7 @@ class Conversation:
         retry: Retry | None = None,
         max_crashes: int = 3,
         recorder: Recorder | None = None,
+        dead_letter: bool = False,
     ) -> None:
         self.id = conversation_id
         self.request = request
@@ -109,6 +118,15 @@ class Conversation:
         self.retry = retry
         self.max_crashes = max_crashes
         self.recorder = recorder
+        self.dead_letter = dead_letter
+
+    def again(self) -> Conversation:
+        """Give the same request as if it had just been made, without reply and channel."""
+        twin = copy.copy(self)
+        for name in _PROGRESS:
+            vars(twin).pop(name, None)
+        twin.is_plain = False
+        return twin
 
     @property
     def has_limits(self) -> bool:
@@ -215,3 +233,24 @@ class Conversation:
             message=message,
             retryable=retryable,
         )
+
+
+_PROGRESS = (
+    "accepted_s",
+    "arrival",
+    "attempts",
+    "channel",
+    "crashes",
+    "errors",
+    "excluded",
+    "last_crash",
+    "letter",
+    "patience_over",
+    "phase",
+    "reply",
+    "suspect",
+    "timers",
+    "try_timer",
+    "waits_for",
+)
+"""What becomes of a request, as against what was asked for."""

@@ -34,6 +34,8 @@ class MemoryRecorder:
         """Keep it."""
         with self._lock:
             self._operations.append(operation)
+            if operation.kind is OperationKind.CONVERSATION_OPENED:  # once more, after a requeue
+                self._outcomes.pop(operation.conversation_id, None)
             if operation.kind is OperationKind.CONVERSATION_CLOSED and operation.result is not None:
                 self._outcomes[operation.conversation_id] = operation.result
 

@@ -16,6 +16,8 @@ from .activities import (
     SignalPayload,
     WorkerCapacity,
 )
+from .attempts import AttemptView
+from .dead_letters import DeadLetter, DeadLetters
 from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
 from .envelope import ANONYMOUS, Envelope
 from .errors import *  # noqa: F403 - the whole tree, listed there
@@ -42,11 +44,14 @@ __all__ = [
     "ActivityRequest",
     "ActivityResult",
     "ActivityState",
+    "AttemptView",
     "ChannelKind",
     "ChannelName",
     "Completed",
     "ConsumerId",
     "ConsumerStateView",
+    "DeadLetter",
+    "DeadLetters",
     "DispatchAck",
     "DispatchRequest",
     "DispatchResponse",

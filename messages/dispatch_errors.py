@@ -17,6 +17,7 @@ __all__ = [
     "ScheduleToCloseTimedOut",
     "ScheduleToStartTimedOut",
     "StartToCloseTimedOut",
+    "UnknownDeadLetter",
     "UnknownWorkerSelected",
 ]
 
@@ -104,6 +105,16 @@ class PoisonActivity(DispatchFailed):
     def _text(self) -> str:
         last = f", last {self.last_worker_id}" if self.last_worker_id else ""
         return f"activity {self.activity_type!r} crashed {self.crashes} workers{last}; it will not be given to another"
+
+
+class UnknownDeadLetter(LimenError, LookupError):
+    """A channel has no dead letter of this id: it never had, or it was requeued, discarded or dropped meanwhile."""
+
+    channel_name: str
+    letter_id: str
+
+    def __str__(self) -> str:
+        return f"channel {self.channel_name} has no dead letter {self.letter_id!r}; dead_letters(…) lists what it has"
 
 
 class UnknownWorkerSelected(DispatchFailed):

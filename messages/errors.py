@@ -37,6 +37,7 @@ from .dispatch_errors import (
     ScheduleToCloseTimedOut,
     ScheduleToStartTimedOut,
     StartToCloseTimedOut,
+    UnknownDeadLetter,
     UnknownWorkerSelected,
 )
 from .error_base import LimenError
@@ -90,6 +91,7 @@ __all__ = [
     "StreamingFailed",
     "SubscriptionFailed",
     "TerminalError",
+    "UnknownDeadLetter",
     "UnknownWorkerSelected",
     "UnpicklableError",
     "WorkerCrashed",

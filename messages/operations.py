@@ -21,6 +21,12 @@ class OperationKind(StrEnum):
     MESSAGE_RECEIVED = "message_received"
     WORKER_EXITED = "worker_exited"
     ACTIVITY_RETRIED = "activity_retried"
+    DEAD_LETTERED = "dead_lettered"
+    """It is given up, and kept among the dead letters."""
+    REQUEUED = "requeued"
+    """After the close: its dead letter was taken out, and the conversation is opened once more."""
+    DISCARDED = "discarded"
+    """After the close: its dead letter was thrown away."""
     CONVERSATION_CLOSED = "conversation_closed"
 
 

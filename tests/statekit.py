@@ -39,6 +39,7 @@ def make_conversation(
     retry: Retry | None = None,
     max_crashes: int = 3,
     recorder: Recorder | None = None,
+    dead_letter: bool = False,
     plain: bool = False,
     **limits_s: float,
 ) -> Conversation:
@@ -53,6 +54,7 @@ def make_conversation(
         retry=retry,
         max_crashes=max_crashes,
         recorder=recorder,
+        dead_letter=dead_letter,
     )
     made.is_plain = plain and recorder is None and not limits_s
     return made

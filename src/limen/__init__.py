@@ -8,6 +8,7 @@ from .events import EventStream
 from .handle import Handle, as_completed
 from .messages import errors
 from .messages.attempts import AttemptView
+from .messages.dead_letters import DeadLetter, DeadLetters
 from .messages.errors import *  # noqa: F403 - the whole tree, listed there
 from .messages.events import Event, EventKind, Outcome
 from .messages.payloads import Local, Payload
@@ -18,6 +19,8 @@ __all__ = [
     "Activity",
     "AsyncActivity",
     "AttemptView",
+    "DeadLetter",
+    "DeadLetters",
     "Event",
     "EventKind",
     "EventStream",

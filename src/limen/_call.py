@@ -33,6 +33,7 @@ class Call(Conversation):
         self.route_by = options.key if options.route_by is None else options.route_by
         self.retry = options.retry
         self.max_crashes = options.max_crashes
+        self.dead_letter = options.dead_letter
 
     def record_with(self, recorder: Recorder) -> None:
         """Have every operation kept."""

@@ -69,3 +69,5 @@ class Options:
     """The limit of everything together."""
     max_crashes: int = attrs.field(default=3, validator=[_whole, _one_or_more])
     """How many workers may die of a request before it is given up as poison."""
+    dead_letter: bool = attrs.field(default=False, validator=_one_of(bool))
+    """Whether it is kept among the dead letters when it has failed for the last time, too, and not only as poison."""

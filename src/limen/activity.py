@@ -91,6 +91,7 @@ class Activity(Generic[P, R]):
         schedule_to_start: Seconds | None = None,
         schedule_to_close: Seconds | None = None,
         max_crashes: int | None = None,
+        dead_letter: bool | None = None,
     ) -> Self:
         """Give the same activity with other options, to dispatch it with. What is not given stays as it is.
 
@@ -105,6 +106,7 @@ class Activity(Generic[P, R]):
             "schedule_to_start": schedule_to_start,
             "schedule_to_close": schedule_to_close,
             "max_crashes": max_crashes,
+            "dead_letter": dead_letter,
         }
         changed = attrs.evolve(self.defaults, **{name: value for name, value in given.items() if value is not None})
         base = self if self._made_from is None else self._made_from
@@ -223,6 +225,7 @@ def activity(
     schedule_to_start: Seconds | None = ...,
     schedule_to_close: Seconds | None = ...,
     max_crashes: int = ...,
+    dead_letter: bool = ...,
 ) -> _Decorator: ...
 
 
@@ -238,6 +241,7 @@ def activity(
     schedule_to_start: Seconds | None = None,
     schedule_to_close: Seconds | None = None,
     max_crashes: int = 3,
+    dead_letter: bool = False,
 ) -> Any:
     """Make a function an activity of a queue. Its annotations are checked: arguments at the call, the result after it.
 
@@ -251,6 +255,7 @@ def activity(
         schedule_to_start=schedule_to_start,
         schedule_to_close=schedule_to_close,
         max_crashes=max_crashes,
+        dead_letter=dead_letter,
     )
     decorator = _Decorator(_checked_queue(queue), name, options)
     return decorator if function is None else decorator(function)

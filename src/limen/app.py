@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from ._call import Call
 from ._engine import EmbeddedEngine, Engine, Port
@@ -20,9 +20,13 @@ from .actors.runtime import runtime
 from .events import EventStream
 from .handle import Handle
 from .messages.activities import WorkerCapacity
+from .messages.bus_errors import BusError
 from .messages.errors import ChannelLifecycleError, ConfigError
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
+
+if TYPE_CHECKING:
+    from .messages.dead_letters import DeadLetter, DeadLetters
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,6 +160,47 @@ class Limen:
         finally:
             for handle in under_way:
                 handle.cancel()
+
+    # --- dead letters -------------------------------------------------------------------------------------------
+
+    def dead_letters(self, queue: str) -> DeadLetters:
+        """List the requests of a queue that were given up, with their history, the oldest first.
+
+        Poison is among them; with the option `dead_letter=True` also what failed or timed out for the last time.
+        """
+        letters: DeadLetters = self._order(queue, orders.ListLetters())
+        return letters
+
+    @overload
+    def requeue(self, queue: Activity[..., R], letter_id: str) -> Handle[R]: ...
+
+    @overload
+    def requeue(self, queue: str, letter_id: str) -> Handle[Any]: ...
+
+    def requeue(self, queue: str | Activity[..., Any], letter_id: str) -> Handle[Any]:
+        """Try a dead letter again: the same request, with the same options and the same id.
+
+        Name its queue, or give the activity, and get a handle of the right type. Without a result it comes back among
+        the dead letters, with a longer history. Raises `UnknownDeadLetter`; `ConfigError` if it is of another activity;
+        `RecorderFailed`.
+        """
+        name, kind = (queue, None) if isinstance(queue, str) else (queue.queue, queue.name)
+        return Handle(self._order(name, orders.Requeue(letter_id, self._port(name), kind)))
+
+    def discard(self, queue: str, letter_id: str) -> DeadLetter:
+        """Throw a dead letter away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`."""
+        letter: DeadLetter = self._order(queue, orders.Discard(letter_id))
+        return letter
+
+    def remember(self, queue: str, *, dead_letters: int) -> None:
+        """Set how many dead letters a queue keeps (1000 by default); the oldest make room. Raises `ConfigError`."""
+        self._order(queue, orders.Remember(dead_letters))
+
+    def _order(self, queue: str, order: object) -> Any:
+        try:
+            return self._port(queue).session.ask(order)
+        except BusError as error:
+            raise ChannelLifecycleError(f"{self.namespace}/{queue}", str(error)) from error
 
     # --- watching -----------------------------------------------------------------------------------------------
 

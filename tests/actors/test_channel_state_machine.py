@@ -430,6 +430,7 @@ def _router(name: str) -> Any:
 
 def _request(name: str, kind: str, priority: int, sort: str, number: int) -> Conversation:
     retries = number // 3 % 3
+    limits: dict[str, Any] = {"schedule_to_start": 9.0} if sort == "patient" else {}
     return make_conversation(
         name,
         kind,
@@ -439,7 +440,7 @@ def _request(name: str, kind: str, priority: int, sort: str, number: int) -> Con
         max_crashes=1 + number // 9 % 3,
         recorder=MemoryRecorder() if sort == "recorded" else None,
         plain=sort == "plain",
-        **({"schedule_to_start": 9.0} if sort == "patient" else {}),
+        **limits,
     )
 
 

@@ -6,11 +6,13 @@ A line with an ignore is one that must be an error; an ignore that is not needed
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from limen import (
     Activity,
     AsyncActivity,
+    DeadLetter,
+    DeadLetters,
     Event,
     EventStream,
     Handle,
@@ -72,6 +74,15 @@ def dispatch_checks_the_arguments(app: Limen) -> None:
     app.dispatch(full, "a", times="2")  # type: ignore[arg-type]
     app.dispatch(full_async, "u", limit="3")  # type: ignore[arg-type]
     app.dispatch(len, "u")  # type: ignore[arg-type]
+
+
+def requeue_is_typed_by_the_activity(app: Limen) -> None:
+    assert_type(app.requeue(bare, "id"), Handle[str])
+    assert_type(app.requeue(bare_async, "id"), Handle[float])
+    assert_type(app.requeue("media", "id"), Handle[Any])
+    assert_type(app.dead_letters("media"), DeadLetters)
+    assert_type(app.discard("media", "id"), DeadLetter)
+    app.requeue(len, "id")  # type: ignore[call-overload]
 
 
 def options_keep_the_type(app: Limen) -> None:
