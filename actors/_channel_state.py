@@ -11,14 +11,16 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..messages.activities import Completed, Failed
+from ..messages.drain import Fate
 from ..messages.errors import ActivityCancelled
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, OperationKind
 from ._decisions import Ask, CallOff, Close, Decision, Note, Pause, Remind
 from ._placement import Placement
+from ._unfinished import unfinished
 from ._waiting import WaitingRoom
 from .attempt import HEARD, Attempt
-from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, Conversation
+from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
 from .entry import WorkerEntry
 from .routers import Router
 
@@ -193,11 +195,11 @@ class ChannelState(Placement):
     def join(self, entry: WorkerEntry) -> list[Decision]:
         """Let a worker be offered, unless it is dead or leaving already; give it what waits for it."""
         self._drop_vacancy(entry)
-        if entry.origin.retired or not entry.active or entry.exited is not None:
+        if entry.origin.retired or entry.origin.draining or not entry.active or entry.exited is not None:
             entry.active = False
             if entry.comes_back:
                 self.vacancies[entry.worker_id] = entry
-            return self._hopeless()
+            return [*self._hopeless_without(entry)]
         self.saturated.clear()
         self.candidates.add(entry)
         return self._fill(entry)
@@ -212,6 +214,7 @@ class ChannelState(Placement):
             self.vacancies[entry.worker_id] = entry
         guilty, suspects = _blamed(entry, reason)
         attempts = entry.in_order()
+        open_now = [each for each in attempts if not each.claimed and each.outcome is None]
         entry.attempts.clear()
         decisions: list[Decision] = []
         homeless = self._take_held(entry)
@@ -225,7 +228,19 @@ class ChannelState(Placement):
                 homeless.append(conversation)
         for conversation in sorted(homeless, key=Conversation.rank):
             decisions += self._place(conversation)
-        return decisions + self._hopeless()
+        if entry.origin.draining:
+            entry.origin.unfinished += tuple(
+                unfinished(each.conversation, RUNNING, _fate(each.conversation), each) for each in open_now
+            )
+        return decisions + self._hopeless_without(entry)
+
+    def _hopeless_without(self, entry: WorkerEntry) -> list[Close]:
+        """Close what waits for workers that will not come, now that this one has left; note what its drain costs."""
+        if not entry.origin.draining:
+            return self._hopeless()
+        closed = self._hopeless("the last one was drained")
+        entry.origin.unfinished += tuple(unfinished(each.conversation, WAITING, Fate.FAILED) for each in closed)
+        return closed
 
     def present(self, entry: WorkerEntry) -> WorkerEntry:
         """Give the incarnation of this worker that is listed now; the one that is asked for if there is none."""
@@ -235,11 +250,14 @@ class ChannelState(Placement):
     def give_up(self, entry: WorkerEntry) -> list[Decision]:
         """No further incarnation of this worker will come."""
         self._drop_vacancy(entry)
-        return self._hopeless()
+        return [*self._hopeless_without(entry)]
 
     def drain(self, entry: WorkerEntry) -> list[Decision]:
-        """Give a worker nothing new; what waited for it in particular goes elsewhere."""
+        """Give a worker nothing new; what waited for it in particular goes elsewhere. One that is away stays away."""
         entry.draining = True
+        if not self._is_offered(entry):
+            entry.origin.retired = True
+            return self.give_up(entry)
         homeless = self._take_held(entry)
         self._reserve(entry)
         return [decision for conversation in homeless for decision in self._place(conversation)]
@@ -416,6 +434,10 @@ class ChannelState(Placement):
         gone = self.vacancies.get(entry.worker_id)
         if gone is not None and gone.origin is entry.origin:
             del self.vacancies[entry.worker_id]
+
+
+def _fate(conversation: Conversation) -> Fate:
+    return Fate.FAILED if conversation.phase is CLOSED else Fate.HANDED_ON
 
 
 def _blamed(entry: WorkerEntry, reason: ExitReason) -> tuple[set[Attempt], set[Attempt]]:

@@ -14,6 +14,7 @@ from typing import Any
 from pykka import ActorDeadError, ActorRef, Timeout
 
 from ..messages.bus_errors import ChannelClosed
+from ..messages.drain import Unfinished
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError, SelfAskError
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
@@ -134,16 +135,17 @@ class Core:
         except ChannelClosed as error:
             raise ChannelLifecycleError(str(name), "the channel is missing: it was closed meanwhile") from error
 
-    def unregister(self, blueprint: Blueprint, drain_s: float = 0.0) -> None:
-        """Take a worker out: inactive, pruned, unsubscribed, unwatched, and its participant stopped if it is ours."""
+    def take_out(self, blueprint: Blueprint) -> tuple[Unfinished, ...]:
+        """Take a worker out: inactive, pruned, unsubscribed, unwatched, and its participant stopped if it is ours.
+
+        Gives what it had not done. Idempotent.
+        """
         channel, entry = blueprint.channel, blueprint.entry
         assert channel is not None, "a worker that is registered has one"
         assert entry is not None, "a worker that is registered has one"
-        if drain_s > 0 and here.mailbox is None:
-            _drain(channel, entry, drain_s)
         blueprint.retire()
         try:
-            _leave(channel, entry)
+            return _leave(channel, entry)
         finally:
             blueprint.let_go()
             _stop_participant(blueprint)
@@ -204,26 +206,23 @@ class Core:
             blueprint.note_gone(ExitReason.normal())
 
 
-def _drain(channel: ChannelHandle, entry: WorkerEntry, drain_s: float) -> None:
-    try:
-        channel.session.ask(orders.Drain(entry), timeout=drain_s)
-    except LimenError as error:
-        logger.info("%s leaves before it has done all that it had: %s", entry.worker_id, error)
+def _leave(channel: ChannelHandle, entry: WorkerEntry) -> tuple[Unfinished, ...]:
+    """Prune the pool, and give what the worker had not done.
 
-
-def _leave(channel: ChannelHandle, entry: WorkerEntry) -> None:
-    """Prune the pool. Raises `ChannelLifecycleError`; the channel hears of it all the same when it can."""
+    Raises `ChannelLifecycleError`; the channel hears of it all the same when it can.
+    """
     leave = orders.Leave(entry)
     if here.mailbox is not None:
         channel.session.notice(leave)
-        return
+        return ()
     try:
-        channel.session.ask(leave)
+        left: tuple[Unfinished, ...] = channel.session.ask(leave)
     except ChannelClosed:
-        return
+        return ()
     except Exception as error:
         channel.session.notice(leave)
         raise ChannelLifecycleError(channel.name, f"the pool could not be pruned: {kind_and_text(error)}") from error
+    return left
 
 
 def _deletion(child_id: str) -> object:

@@ -86,7 +86,7 @@ class GiveUp:
 
 @attrs.frozen(eq=False, repr=False)
 class Drain:
-    """Give a worker nothing new, and say when it has done all that it has."""
+    """Give a worker nothing new; its origin knows whom to tell when it has done all that it has."""
 
     entry: WorkerEntry
 

@@ -243,13 +243,13 @@ class Placement:
 
     # --- nobody to wait for -------------------------------------------------------------------------------------
 
-    def _hopeless(self) -> list[Decision]:
+    def _hopeless(self, why: str = "") -> list[Close]:
         """Close what waits for workers that will not come."""
         if not self.waiting.count:
             return []
         unserved = [each for each in self.waiting.of_types() if not self._is_served(each)]
         lost = [conversation for each in unserved for conversation in self.waiting.of_type(each)]
-        return [self._close_for_lack(conversation) for conversation in lost if not conversation.is_patient]
+        return [self._close_for_lack(conversation, why) for conversation in lost if not conversation.is_patient]
 
     def _unless_served(self, conversation: Conversation) -> list[Decision]:
         """Close a request that waits for a worker that will not come."""

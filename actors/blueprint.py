@@ -146,6 +146,8 @@ class Blueprint:
     def _exited(self, entry: WorkerEntry, down: Down) -> None:
         entry.active = False
         entry.exited = down
+        if self.origin.draining:  # it has left, then
+            self.origin.retired = True
         if not entry.comes_back:
             self.note_gone(down.reason)
         if self.channel is not None:
@@ -177,6 +179,7 @@ class Blueprint:
         if self.exit_reason is None:
             self.exit_reason = reason
         self.gone.set()
+        self.origin.say_drained()
 
     # --- a worker that fetches its own work ---------------------------------------------------------------------
 

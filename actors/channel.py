@@ -15,6 +15,7 @@ from typing import Any
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest
 from ..messages.dispatch_errors import ActivityTimedOut, RecorderFailed
+from ..messages.drain import Unfinished
 from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
@@ -35,7 +36,6 @@ from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
 from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
-from .runtime import offer
 
 logger = logging.getLogger("limen")
 
@@ -281,7 +281,7 @@ class ChannelActor(LinkedActor):
             self._announcer.tell_of_end(conversation, _end_of(message.result))
         if decided:
             self._carry_out(decided)
-        if attempt.entry.on_drained is not None:
+        if attempt.entry.draining:
             self._say_drained(attempt.entry)
 
     def _crashed(self, message: orders.Crashed) -> None:
@@ -338,7 +338,8 @@ class ChannelActor(LinkedActor):
         if twin is not None and twin is not entry and twin.exited is not None:
             self._worker_down(orders.WorkerDown(twin, twin.exited))
 
-    def _leave(self, entry: WorkerEntry) -> None:
+    def _leave(self, entry: WorkerEntry) -> tuple[Unfinished, ...]:
+        """Take a worker out and give what it had not done."""
         entry.origin.retired = True
         present = self._state.present(entry)
         listed = self._is_listed(present)
@@ -347,16 +348,17 @@ class ChannelActor(LinkedActor):
         if listed:
             self._announcer.tell(EventKind.UNREGISTERED, present)
         self._freed(present, decided)
+        return present.origin.unfinished
 
     def _drain(self, entry: WorkerEntry) -> None:
         present = self._state.present(entry)
-        present.on_drained = self.reply_later()
+        if self._is_listed(present) and not present.draining:
+            self._announcer.tell(EventKind.DRAINING, present, f"{len(present.attempts)} to finish")
         self._freed(present, self._state.drain(present))
 
     def _say_drained(self, entry: WorkerEntry) -> None:
-        if entry.on_drained is not None and not entry.attempts:
-            offer(entry.on_drained, None)
-            entry.on_drained = None
+        if entry.draining and entry.is_drained:
+            entry.origin.say_drained()
 
     def _take_slot(self, entry: WorkerEntry) -> bool:
         if not entry.has_slot or entry.in_flight >= entry.capacity.max_concurrent:
@@ -463,6 +465,8 @@ class ChannelActor(LinkedActor):
 
     def _call_off(self, attempt: Attempt, why: BaseException) -> None:
         self._announcer.tell_of(_kind_of(why), attempt, text_of(why))
+        if attempt.entry.draining:
+            self._say_drained(attempt.entry)
         call_off = attempt.entry.call_off
         if call_off is None:
             return
@@ -525,6 +529,9 @@ class ChannelActor(LinkedActor):
                 self._worker_down(orders.WorkerDown(entry, entry.exited))
             elif entry.origin.retired:
                 self._leave(entry)
+        for entry in [*state.candidates, *state.vacancies.values()]:
+            if entry.origin.draining:
+                self._drain(entry)
         for conversation in state.open():
             if conversation.reply.done():  # with the error of the crash
                 self._carry_out(self._ended_by_crash(conversation))

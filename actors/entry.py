@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..messages.activities import WorkerCapacity
+from ..messages.drain import Unfinished
 from ..messages.lifecycle import Down
 from ..messages.pool import MAX_IN_FLIGHT, ConsumerId, ConsumerStateView, DispatchWorker, PoolRow
 from .attempt import Attempt, Executor
 from .conversation import WAITING, Conversation
+from .runtime import Reply, offer
 
 OVERFLOW = 1 << 40
 """Added to the load of a worker whose slots are all taken but which still accepts: it comes after all others."""
@@ -23,11 +25,29 @@ OVERFLOW = 1 << 40
 class Origin:
     """The worker behind an entry, over all its incarnations: what they have in common for the channel."""
 
-    __slots__ = ("retired",)
+    __slots__ = ("_on_drained", "draining", "retired", "unfinished")
 
     def __init__(self) -> None:
         self.retired = False
         """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
+        self.draining = False
+        """Whether it is to leave once it has done what it has. Any thread may say so."""
+        self.unfinished: tuple[Unfinished, ...] = ()
+        """What it had when it left."""
+        self._on_drained: deque[Reply[Any]] = deque()
+
+    def drain(self, reply: Reply[Any]) -> None:
+        """Note that it is to drain; `reply` is answered when it has nothing more to do, or is gone. Any thread."""
+        self._on_drained.append(reply)
+        self.draining = True
+
+    def say_drained(self) -> None:
+        """Answer whoever waits for that. Any thread."""
+        while self._on_drained:
+            try:
+                offer(self._on_drained.popleft(), None)
+            except IndexError:  # another thread was quicker
+                return
 
 
 class WorkerEntry:
@@ -52,7 +72,6 @@ class WorkerEntry:
         "incarnation",
         "manual",
         "nudge",
-        "on_drained",
         "order",
         "origin",
         "participant",
@@ -111,7 +130,6 @@ class WorkerEntry:
         """Whether it is not on offer for any of these reasons."""
         self.settled = True
         """Whether none of them holds and nobody waits for it in particular, so that any slot is like any other."""
-        self.on_drained: Any = None
         self.culprit: Attempt | None = None
         """The attempt that the worker dies of, where its executor knows."""
         self.exited: Down | None = None
@@ -150,10 +168,15 @@ class WorkerEntry:
         return self.active and self.executor is not None and beyond < getattr(self.executor, "prefetch", 0)
 
     @property
+    def is_drained(self) -> bool:
+        """Whether nothing that it has still lacks an outcome."""
+        return all(each.claimed for each in self.attempts)
+
+    @property
     def comes_back(self) -> bool:
         """Whether its supervisor starts another incarnation now that this one has ended."""
         ended_badly = self.exited is not None and not self.exited.reason.is_normal
-        return self.supervised and ended_badly and not self.origin.retired
+        return self.supervised and ended_badly and not self.origin.retired and not self.origin.draining
 
     @property
     def load(self) -> int:
@@ -209,4 +232,5 @@ class WorkerEntry:
             self.capacity.activity_types,
             self.since_s,
             self.queued,
+            self.draining,
         )

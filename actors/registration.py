@@ -7,33 +7,26 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..messages.activities import ActivityResult, Completed, Failed, WorkerCapacity
+from ..messages.drain import DrainReport
 from ..messages.envelope import Envelope
 from ..messages.errors import ChannelLifecycleError, InvalidCapacity, LimenError
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
+from ._leaving import Doorkeeper, Leaving
 from ._texts import text_of
 from .blueprint import Blueprint
 from .channel_handle import ChannelSession
 from .entry import WorkerEntry
+from .runtime import here
 from .subscription import Inbox
 
 if TYPE_CHECKING:
     from .executors.process import ChildRow
 
 logger = logging.getLogger("limen")
-
-
-class Registrar(Protocol):
-    """Who takes workers out of the pool again: the context."""
-
-    def unregister(self, blueprint: Blueprint, drain_s: float) -> None:
-        """Take a worker out, step by step."""
-
-    def forsake(self, blueprint: Blueprint) -> None:
-        """Take a worker out without ever waiting."""
 
 
 class WorkerRegistration:
@@ -44,7 +37,7 @@ class WorkerRegistration:
 
     __slots__ = ("__weakref__", "_blueprint", "_finalizer", "_registrar")
 
-    def __init__(self, registrar: Registrar, blueprint: Blueprint) -> None:
+    def __init__(self, registrar: Doorkeeper, blueprint: Blueprint) -> None:
         self._registrar = registrar
         self._blueprint = blueprint
         self._finalizer = weakref.finalize(self, _drop, registrar, blueprint)
@@ -179,14 +172,40 @@ class WorkerRegistration:
     def unregister(self, *, drain: float = 0.0) -> None:
         """Leave the pool: marked inactive, pruned, subscription dropped, watch ended, owned participant stopped.
 
-        With `drain`, the worker is given nothing new and has so many seconds to finish what it has; what is left
-        then is handed to others. Unread messages are discarded. Blocks until it is done, at most some seconds more; on
-        an actor's own thread it only says so, and does not drain. A second call, or one after a crash, does nothing.
-        Raises `ChannelLifecycleError` if the pool could not be told; the rest is done all the same.
+        With `drain`, as `drain` does. What the worker has then is handed to others. Unread messages are discarded.
+        Blocks until it is done, at most some seconds more; on an actor's own thread it only says so, and does not
+        drain. A second call, or one after a crash, does nothing; one during a drain ends the drain. Raises
+        `ChannelLifecycleError` if the pool could not be told; the rest is done all the same.
         """
-        if self._finalizer.detach() is None:
+        if self._finalizer.detach() is None and not self._is_draining:
             return
-        self._registrar.unregister(self._blueprint, drain)
+        if drain > 0 and here.mailbox is None:
+            self.drain(drain)
+        else:
+            self._registrar.take_out(self._blueprint)
+
+    def drain(self, timeout: float = 30.0) -> DrainReport:
+        """Give the worker nothing new, let it finish what it has, and have it leave: in `timeout` seconds at most.
+
+        What it has not finished then is handed to others, or fails with `NoWorkersAvailable` where there are none. So
+        do requests that only this worker serves: they wait until it has left, unless another worker comes. The report
+        names all of these. If it dies meanwhile it has left, and does not come back. Blocks, at most some seconds
+        longer; whoever is interrupted leaves the drain to itself. On an actor's own thread it only begins
+        (`report.is_over`).
+        A second drain waits for the same end, within its own time; of a worker that is gone there is nothing to drain.
+        Raises `ChannelLifecycleError` if the pool could not be told; the worker has left all the same.
+        """
+        self._finalizer.detach()
+        return Leaving(self._registrar, self._blueprint, timeout).run()
+
+    async def adrain(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109 - a bound of the drain, not the wait
+        """Do as `drain` does, without blocking the event loop. Whoever is cancelled leaves the drain to itself."""
+        self._finalizer.detach()
+        return await Leaving(self._registrar, self._blueprint, timeout).run_async()
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._blueprint.origin.draining and self.is_active
 
     def __enter__(self) -> Self:
         """Unregister at the end of the block."""
@@ -229,6 +248,6 @@ def _checked_slots(slots: Any) -> int:
     return slots
 
 
-def _drop(registrar: Registrar, blueprint: Blueprint) -> None:
+def _drop(registrar: Doorkeeper, blueprint: Blueprint) -> None:
     """Give the place up because nobody holds it. Runs on any thread, also in a garbage collection: only posts."""
     registrar.forsake(blueprint)

@@ -19,6 +19,7 @@ from .activities import (
 from .attempts import AttemptView
 from .dead_letters import DeadLetter, DeadLetters
 from .dispatch import AckStatus, DispatchAck, DispatchRequest, DispatchResponse
+from .drain import DrainReport, Fate, Unfinished
 from .envelope import ANONYMOUS, Envelope
 from .errors import *  # noqa: F403 - the whole tree, listed there
 from .lifecycle import Down, ExitKind, ExitReason
@@ -56,10 +57,12 @@ __all__ = [
     "DispatchRequest",
     "DispatchResponse",
     "Down",
+    "DrainReport",
     "Envelope",
     "ExitKind",
     "ExitReason",
     "Failed",
+    "Fate",
     "HistoryEvent",
     "Local",
     "Operation",
@@ -68,6 +71,7 @@ __all__ = [
     "PoolRow",
     "Schema",
     "SignalPayload",
+    "Unfinished",
     "WorkerCapacity",
     "decode_ack",
     "decode_request",

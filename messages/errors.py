@@ -1,7 +1,8 @@
 """The error tree that users see: what each error means, which fields it has, what it says.
 
 Knows no channel, worker or activity but by name. The bus has errors of its own in `bus_errors`, the failures of a
-dispatch are in `dispatch_errors`; both are importable from here too, so that one import finds them all.
+dispatch are in `dispatch_errors`, the end of things is in `lifecycle_errors`; all are importable from here too, so that
+one import finds them all.
 """
 
 from .bus_errors import (
@@ -41,6 +42,7 @@ from .dispatch_errors import (
     UnknownWorkerSelected,
 )
 from .error_base import LimenError
+from .lifecycle_errors import ChannelLifecycleError, DispatcherDraining, ShutDown
 
 __all__ = [
     "ActivityCancelled",
@@ -57,6 +59,7 @@ __all__ = [
     "DecodeError",
     "DeliveryFailed",
     "DispatchFailed",
+    "DispatcherDraining",
     "EncodeError",
     "EvolutionRefused",
     "InvalidArgument",
@@ -85,6 +88,7 @@ __all__ = [
     "SchemaError",
     "SchemaMismatch",
     "SelfAskError",
+    "ShutDown",
     "SignalDeliveryFailed",
     "SignalValidationFailed",
     "StartToCloseTimedOut",
@@ -112,16 +116,6 @@ class InvalidChannelName(LimenError, ValueError):
 
     def __str__(self) -> str:
         return f"invalid {self.part} {_shown(self.input)}: {self.message}"
-
-
-class ChannelLifecycleError(LimenError):
-    """A channel could not be set up, used or taken down."""
-
-    channel_name: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"channel {self.channel_name}: {self.message}"
 
 
 class WorkerCrashed(LimenError):

@@ -36,6 +36,8 @@ class EventKind(StrEnum):
     """A request has its one outcome, whatever it went through. Told once for each."""
     PUBLISHED = "published"
     """A message was put into the inboxes of those who subscribed."""
+    DRAINING = "draining"
+    """A worker, or with no worker named the whole queue, ends what it has and takes nothing new."""
 
 
 class Outcome(StrEnum):

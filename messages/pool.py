@@ -84,8 +84,10 @@ class PoolRow:
     """When this incarnation joined, on the runtime's monotonic clock."""
     queued: int = 0
     """Short activities that a process worker holds in advance, so that its children need not wait for the next."""
+    draining: bool = False
+    """Whether it ends what it has, gets nothing new, and then leaves."""
 
     @property
     def free(self) -> int:
         """Slots that would take work now."""
-        return max(0, self.max_concurrent - self.in_flight)
+        return 0 if self.draining else max(0, self.max_concurrent - self.in_flight)

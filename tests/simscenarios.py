@@ -460,3 +460,6 @@ def linked_actors_die_together(sim: Simulation) -> None:
 def stories() -> Iterator[tuple[str, Scenario]]:
     """Give all scenarios by name."""
     yield from SCENARIOS.items()
+
+
+import simdrains as simdrains  # noqa: E402, PLC0414 - the stories of another file, which needs what is above

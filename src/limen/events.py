@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from ._patience import wait_patiently
+from .actors._patience import wait_patiently
 from .actors.runtime import runtime
 from .messages.events import Event
 

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from pykka import ActorDeadError, Timeout
 
-from ._patience import wait_patiently
 from .actors import _orders as orders
+from .actors._patience import wait_patiently
 from .actors.attempt import Boxed
 from .actors.conversation import Conversation
 from .actors.runtime import runtime

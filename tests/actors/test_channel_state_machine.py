@@ -48,6 +48,8 @@ class Channel(RuleBasedStateMachine):
         self.missing: list[WorkerEntry] = []
         """Workers whose supervisor is about to start them again."""
         self.answered: Counter[Conversation] = Counter()
+        self.held_by: dict[WorkerEntry, set[Attempt]] = {}
+        """What workers that drain held at the last look."""
         self.untold: list[tuple[Attempt, Completed | Failed, bool]] = []
         """Results on their way to the channel, and whether the caller has them."""
 
@@ -137,13 +139,17 @@ class Channel(RuleBasedStateMachine):
         """Somebody registers a worker."""
         self.join(slots, types, prefetch=prefetch, supervised=supervised)
 
-    @rule(number=some, slots=st.integers(0, 3), drain=st.booleans())
-    def an_owner_acts(self, number: int, slots: int, *, drain: bool) -> None:
-        """An owner takes slots, gives some back, or lets his worker finish."""
+    @rule(number=some, slots=st.integers(0, 3))
+    def an_owner_acts(self, number: int, slots: int) -> None:
+        """An owner takes slots, or gives some back."""
         entries = list(self.state.candidates)
         if entries:
-            entry = entries[number % len(entries)]
-            self.do(self.state.drain(entry) if drain and slots == 0 else self.state.set_manual(entry, slots))
+            self.do(self.state.set_manual(entries[number % len(entries)], slots))
+
+    @rule(events=one_of("drains", "is_unregistered", most=2))
+    def an_owner_lets_his_worker_finish(self, events: list[tuple[str, int]]) -> None:
+        """A worker drains, and perhaps leaves before it has done what it has."""
+        self.happen(events)
 
     @rule(
         events=one_of(
@@ -270,13 +276,19 @@ class Channel(RuleBasedStateMachine):
         entry.origin.retired = True
         self.do(self.state.leave(self.state.present(entry), NORMAL))
 
+    def _drains(self, number: int) -> None:
+        """Perhaps while it is being restarted; then it stays away."""
+        entry = self.pick(number, [*self.state.candidates, *self.missing])
+        entry.origin.draining = True
+        self.do(self.state.drain(self.state.present(entry)))
+
     def _is_restarted(self, number: int) -> None:
         before = self.pick(number, self.missing)
         self.missing.remove(before)
         entry = _next_incarnation(before)
         self.workers.append(entry)
         self.do(self.state.join(entry))
-        assert (entry in list(self.state.candidates)) is not before.origin.retired
+        assert (entry in list(self.state.candidates)) is not (before.origin.retired or before.origin.draining)
 
     def _is_restarted_dead(self, number: int) -> None:
         """The next incarnation is dead on arrival, and another one is on its way."""
@@ -386,8 +398,25 @@ class Channel(RuleBasedStateMachine):
     @invariant()
     def a_vacancy_is_a_worker_on_its_way(self) -> None:
         """Nobody waits for a worker that its owner, or its supervisor, has given up."""
-        expected = {each for each in self.missing if not each.origin.retired}
+        expected = {each for each in self.missing if not each.origin.retired and not each.origin.draining}
         assert set(self.state.vacancies.values()) == expected
+
+    @invariant()
+    def a_worker_that_drains_gets_nothing_new(self) -> None:
+        """What it holds only becomes less, and whoever waits does not wait for it in particular."""
+        for entry in self.state.candidates:
+            if entry.draining:
+                assert entry.attempts <= self.held_by.setdefault(entry, set(entry.attempts))
+                self.held_by[entry] = set(entry.attempts)
+                assert not entry.held
+
+    @invariant()
+    def a_drain_names_each_request_once(self) -> None:
+        """What a worker left behind is named, once, by what became of it."""
+        for entry in self.workers:
+            named = [each.conversation_id for each in entry.origin.unfinished]
+            assert len(named) == len(set(named))
+            assert entry.origin.draining or not named
 
     @invariant()
     def held_requests_wait_for_a_reason(self) -> None:

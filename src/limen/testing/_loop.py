@@ -73,15 +73,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if not future.done():
                 set_outcome(outcome)
 
+        def tell(set_outcome: Callable[[Any], None], outcome: object) -> None:
+            if not self.is_closed():  # else nobody waits for it any more
+                self.call_soon_threadsafe(settle, set_outcome, outcome)
+
         def run() -> None:
             try:
                 value = func(*args)
             except SimulationEnd:
                 raise
             except BaseException as error:  # noqa: BLE001 - it is the awaiter's
-                self.call_soon_threadsafe(settle, future.set_exception, error)
+                tell(future.set_exception, error)
             else:
-                self.call_soon_threadsafe(settle, future.set_result, value)
+                tell(future.set_result, value)
 
         self._start_thread(run, "to-thread")
         return future

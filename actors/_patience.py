@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .actors.runtime import here, runtime
+from .runtime import here, runtime
 
 _LOOK_S = 0.5
 
