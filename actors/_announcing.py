@@ -47,6 +47,22 @@ class Announcer:
         if self._book.listeners:
             self._say(kind, entry, detail=detail, took_s=self._since(since_s))
 
+    def tell_progress(self, attempt: Attempt, details: object) -> None:
+        """Tell how far an attempt has got."""
+        if self._book.listeners:
+            self._call_all(
+                Event(
+                    kind=EventKind.PROGRESS,
+                    channel_name=self._book.name,
+                    at_s=self._now(),
+                    worker_id=attempt.worker_id,
+                    incarnation=attempt.incarnation,
+                    conversation_id=attempt.conversation.id,
+                    activity_type=attempt.activity_type,
+                    progress=details,
+                )
+            )
+
     def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
         if self._book.listeners:

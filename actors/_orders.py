@@ -33,6 +33,14 @@ class Finished:
 
 
 @attrs.frozen(eq=False, repr=False)
+class Progressed:
+    """An attempt has reported progress, and those who follow events are to hear of it."""
+
+    attempt: Attempt
+    conversation: Conversation
+
+
+@attrs.frozen(eq=False, repr=False)
 class Crashed:
     """What ran an attempt died; the worker lives."""
 

@@ -116,6 +116,9 @@ class Report(Protocol):
     def look(self) -> None:
         """A slot is idle and was nudged: let it do what the channel has to do."""
 
+    def progressed(self, attempt: Attempt, packed: bytes) -> None:
+        """The activity says how far it has got."""
+
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         """What ran this attempt died under it (a child process), the worker lives on; its slot is free again."""
 
@@ -128,6 +131,9 @@ class Report(Protocol):
 
 class Postbox(Protocol):
     """Where an executor's news goes: the lasting address of a channel."""
+
+    listeners: tuple[Any, ...]
+    """Those who follow its events."""
 
     def notice(self, message: object) -> None:
         """Say something ahead of the backlog. Any thread; never blocks."""

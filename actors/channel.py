@@ -27,6 +27,7 @@ from ._asking import conversation_for
 from ._book import Book
 from ._dead_letters import belongs
 from ._letterbox import Letterbox
+from ._progress import EVENT_EVERY_S, unpack
 from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
 from ._texts import text_of
@@ -97,6 +98,8 @@ class ChannelActor(LinkedActor):
                 return self._worker_down(message)
             case orders.Crashed():
                 return self._crashed(message)
+            case orders.Progressed():
+                return self._progressed(message)
             case orders.Returned(attempt, reason):
                 return self._freed(attempt.entry, self._state.returned(attempt, reason))
             case orders.Snapshot():
@@ -283,6 +286,14 @@ class ChannelActor(LinkedActor):
             self._carry_out(decided)
         if attempt.entry.draining:
             self._say_drained(attempt.entry)
+
+    def _progressed(self, message: orders.Progressed) -> None:
+        progress = message.conversation.progress
+        assert progress is not None, "it was kept before this was said"
+        progress.on_its_way = False
+        progress.next_s = self._runtime.now() + EVENT_EVERY_S
+        if not message.attempt.claimed:
+            self._announcer.tell_progress(message.attempt, unpack(progress.latest))
 
     def _crashed(self, message: orders.Crashed) -> None:
         attempt = message.attempt

@@ -20,6 +20,7 @@ from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.errors import ChannelLifecycleError
 from ..messages.operations import ActivityState, Operation, OperationKind
 from ..messages.retry import Retry
+from ._progress import Progress
 from .attempt import Attempt
 from .recorder import Recorder
 from .runtime import Reply, offer_error
@@ -79,6 +80,8 @@ class Conversation:
     """For the limits on the whole of it."""
     try_timer: Any = None
     """For the limit on the present attempt, or the pause before the next."""
+    progress: Progress | None = None
+    """What its attempts have reported, if any has."""
     suspect = False
     """Whether it was with a worker that died of one of several: it runs alone until it is known which."""
     waits_for: Any = None
@@ -165,6 +168,20 @@ class Conversation:
     def history(self) -> tuple[AttemptView, ...]:
         """Show its attempts so far, in order."""
         return tuple(each.view() for each in self.attempts)
+
+    @property
+    def queue(self) -> str:
+        """The task queue it is on."""
+        name: str = self.channel_name or getattr(self.channel, "name", "")
+        return name.rpartition(".")[2]
+
+    def note_progress(self, number: int, packed: bytes) -> Progress:
+        """Keep what the attempt of this number reports. Any thread."""
+        progress = self.progress
+        if progress is None:
+            progress = self.__dict__.setdefault("progress", Progress())
+        progress.note(number, packed)
+        return progress
 
     def rank(self) -> tuple[int, int]:
         """Give its place among those that wait: higher priority first, then the order of arrival."""

@@ -18,6 +18,7 @@ from ..messages.activities import Completed, Failed, completed_with
 from ..messages.errors import ConfigError
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
+from ._progress import Progress
 from .attempt import Attempt, Boxed, Executor, Handler, Postbox
 from .links import LinkedActor, order_exit
 from .runtime import runtime
@@ -98,6 +99,22 @@ class WorkerReport:
     def look(self) -> None:
         """An idle slot has time: let it enter into the channel's book what has come in."""
         self.channel.look()
+
+    def progressed(self, attempt: Attempt, packed: bytes) -> None:
+        """Keep it where the caller finds it; those who follow events hear the latest of it, now and then."""
+        conversation = attempt.conversation
+        if attempt.claimed or conversation is None:
+            return
+        progress: Progress = conversation.note_progress(attempt.number, packed)
+        if progress.on_its_way or not self.channel.listeners:
+            return
+        progress.on_its_way = True
+        message = orders.Progressed(attempt, conversation)
+        wait_s = progress.next_s - runtime().now()
+        if wait_s <= 0:
+            self.channel.notice(message)
+        else:
+            runtime().call_later(wait_s, lambda: self.channel.notice(message))
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         """Tell the channel."""

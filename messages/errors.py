@@ -65,9 +65,11 @@ __all__ = [
     "InvalidArgument",
     "InvalidCapacity",
     "InvalidChannelName",
+    "InvalidProgress",
     "InvalidResult",
     "InvalidSchema",
     "LimenError",
+    "NoCurrentActivity",
     "NoWorkersAvailable",
     "ParticipantCrashed",
     "PayloadNotJson",
@@ -267,6 +269,23 @@ class InvalidResult(LimenError):
 
     def __str__(self) -> str:
         return f"activity {self.activity_type!r} must return {self.expected}, not {self.got}"
+
+
+class InvalidProgress(LimenError, ValueError):
+    """An activity reported progress that cannot be kept; what it had reported before stands."""
+
+    activity_type: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the progress of activity {self.activity_type!r} must be plain data of some size: {self.problem}"
+
+
+class NoCurrentActivity(LimenError, RuntimeError):
+    """`current()` was called by what is not an activity, or not on a thread or in a task of one."""
+
+    def __str__(self) -> str:
+        return "no activity runs here; a thread that an activity starts has to be given what current() gives there"
 
 
 class InvalidCapacity(LimenError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import attrs
 
@@ -20,6 +21,8 @@ class EventKind(StrEnum):
     FAILED = "failed"
     RETRIED = "retried"
     """An attempt failed, and there will be another after a pause."""
+    PROGRESS = "progress"
+    """An activity said how far it has got; told at most ten times a second for each request, the latest word."""
     TIMED_OUT = "timed_out"
     """A limit ran out."""
     CANCELLED = "cancelled"
@@ -78,3 +81,5 @@ class Event:
     """For a request that is concluded, from being accepted to its outcome, `None` if it was accepted before anybody
     listened. For a worker that crashed, from its death to its removal from the pool. For a message that was published,
     from the call to the last inbox."""
+    progress: Any = None
+    """What was reported, for progress: plain data."""

@@ -185,6 +185,10 @@ class Notes:
         """Keep it."""
         self._tell("look", None, None)
 
+    def progressed(self, attempt: Any, packed: bytes) -> None:
+        """Keep it."""
+        self._tell("progressed", attempt, packed)
+
     def crashed(self, attempt: Any, reason: ExitReason) -> None:
         """Keep it."""
         self._tell("crashed", attempt, reason)

@@ -33,7 +33,9 @@ def attempt(activity_type: str, value: Any = None, **limits: Any) -> Attempt:
     """Make an attempt at an activity with this argument; a `Payload` stays what it is."""
     given = value if isinstance(value, Payload) else Local(value)
     request = ActivityRequest(activity_type, given, **limits)
-    conversation = SimpleNamespace(request=request, activity_type=activity_type)
+    conversation = SimpleNamespace(
+        request=request, activity_type=activity_type, id="c-1", accepted_s=0.0, progress=None
+    )
     return Attempt(conversation, SimpleNamespace(worker_id="worker-1", incarnation=1), 1)
 
 
@@ -51,6 +53,9 @@ class Recorder:
 
     def look(self) -> None:
         """Do nothing: there is no channel."""
+
+    def progressed(self, attempt: Attempt, packed: bytes) -> None:
+        self._told.put(("progressed", attempt, packed))
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         self._told.put(("crashed", attempt, reason))

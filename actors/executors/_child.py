@@ -23,12 +23,18 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NoReturn
 
+from .._current import Place
+from ..runtime import here
 from ._begun import Begun
+from ._child_run import ChildRun, Outbox
 from ._framing import Incoming, frame
 from ._packing import Item, Outcome, pack_error, pack_output, unpack_request, unpicklable
 
-READY, UNFIT, DYING, RETURNED = "ready", "unfit", "dying", "returned"
+READY, UNFIT, DYING, RETURNED, PROGRESS = "ready", "unfit", "dying", "returned", "progress"
 """The first fields of what a child says, other than results: those come as a list."""
+
+RECALL, MORE, CALL_OFF = b"r", b"m", b"c"
+"""What a parent says beside the work: give back what has not begun; send more progress; what runs is of no use."""
 
 _FLUSH_S = 0.0005
 """How long a result may wait for company while further short activities are at hand."""
@@ -46,20 +52,24 @@ def main(
     begun: Begun | None,
     position: int,
     handlers: Mapping[str, bytes],
+    *,
+    worker_id: str,
 ) -> None:
     """Run activities until the parent has no more. What a child process is started with."""
     _set_signals()
     data.setblocking(True)
     control.setblocking(True)
     _die_with_parent()
-    child = _Child(data, control, begun, position)
+    child = _Child(data, control, begun, position, worker_id)
     if child.load(handlers):
         threading.Thread(target=child.heed_parent, name="limen-parent", daemon=True).start()
         child.run()
 
 
 class _Child:
-    def __init__(self, data: socket.socket, control: socket.socket, begun: Begun | None, position: int) -> None:
+    def __init__(
+        self, data: socket.socket, control: socket.socket, begun: Begun | None, position: int, worker_id: str
+    ) -> None:
         self._data = data
         self._control = control
         self._begun: Any = begun if begun is not None else {}
@@ -71,6 +81,11 @@ class _Child:
         self._done: deque[tuple[int, float, int, Any, Any]] = deque()
         self._reading = _thread.allocate_lock()
         self._sending = _thread.allocate_lock()
+        self._worker_id = worker_id
+        self._outbox = Outbox(self._send_progress)
+        self._place = Place(self._open_run)
+        self._began_s = 0.0
+        """When the latest activity began, by `perf_counter`."""
 
     def load(self, handlers: Mapping[str, bytes]) -> bool:
         """Unpickle the handlers and say whether that worked."""
@@ -88,6 +103,7 @@ class _Child:
 
     def run(self) -> None:
         """Run what comes; return when the parent closes the line."""
+        here.place = self._place
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 self._fetch()
@@ -122,12 +138,18 @@ class _Child:
         handler_number = item[1]
         activity_type, handler = self._handlers[handler_number]
         self._begun[self._position] = number
-        began_s = perf_counter()
+        place, outbox = self._place, self._outbox
+        place.work, outbox.turn = item, number
+        began_s = self._began_s = perf_counter()
         try:
             kind, body, more = _perform(handler, item, activity_type)
         except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this child, and no other
             self._end(number, error)
         ended_s = perf_counter()
+        place.work = None
+        if outbox.waiting is not None:
+            outbox.end_turn()
+        outbox.turn = 0
         took_s = ended_s - began_s
         if took_s > _LONG_S:
             self._long.add(handler_number)
@@ -138,6 +160,7 @@ class _Child:
 
     def _end(self, number: int, error: BaseException) -> NoReturn:
         """Say why, and be gone: no thread of the activity's may hold this process back."""
+        self._outbox.end_turn()
         code = error.code if isinstance(error, SystemExit) else 1
         code = 0 if code is None else code if isinstance(code, int) else 1
         with contextlib.suppress(OSError):
@@ -164,6 +187,15 @@ class _Child:
             for message in after:
                 self._send(message)
 
+    def _send_progress(self, number: int, packed: bytes) -> None:
+        with self._sending:
+            self._send((PROGRESS, number, packed))
+
+    def _open_run(self, item: Item) -> ChildRun:
+        """Make what an activity sees of itself. Called by the activity."""
+        activity_type, _ = self._handlers[item[1]]
+        return ChildRun(item, activity_type, self._worker_id, self._began_s, self._outbox)
+
     def _send(self, message: Any) -> None:
         for piece in frame(message):
             self._data.sendall(piece)
@@ -171,10 +203,15 @@ class _Child:
     # --- the second thread --------------------------------------------------------------------------------------------
 
     def heed_parent(self) -> None:
-        """Give back what has not begun when the parent asks; end the process when the parent is gone."""
+        """Do what the parent asks beside the work; end the process when the parent is gone."""
         with contextlib.suppress(OSError):
-            while self._control.recv(64):
-                self._give_back()
+            while said := self._control.recv(64):
+                if CALL_OFF in said:
+                    self._outbox.called_off.set()
+                if MORE in said:
+                    self._outbox.asked()
+                if RECALL in said:
+                    self._give_back()
         os._exit(_ORPHANED)
 
     def _give_back(self) -> None:

@@ -27,8 +27,6 @@ State = Literal["starting", "spare", "idle", "running", "ending"]
 SHARES_MEMORY = sys.platform != "win32"
 """Whether `Begun` works here."""
 
-_RECALL = b"r"
-
 
 @attrs.frozen
 class ChildRow:
@@ -152,7 +150,9 @@ class Child:
         """Since when it has run that, as far as has been seen."""
 
     @classmethod
-    def start(cls, name: str, handlers: Mapping[str, bytes], begun: Begun | None, position: int) -> Child:
+    def start(
+        cls, name: str, handlers: Mapping[str, bytes], begun: Begun | None, position: int, worker_id: str
+    ) -> Child:
         """Start a process. Blocks for some milliseconds, and until the fork server is up for the first one."""
         with contextlib.ExitStack() as on_error:
             data, data_there = _pair()
@@ -161,7 +161,10 @@ class Child:
             on_error.callback(control.close)
             with data_there, control_there:
                 process = _CONTEXT.Process(
-                    target=_child.main, name=name, args=(data_there, control_there, begun, position, handlers)
+                    target=_child.main,
+                    name=name,
+                    args=(data_there, control_there, begun, position, handlers),
+                    kwargs={"worker_id": worker_id},
                 )
                 process.start()
             # Any thread that starts a process asks all those listed how they are. Exit codes come once, and are ours.
@@ -237,8 +240,19 @@ class Child:
     def recall(self) -> None:
         """Ask for what has not begun."""
         self.recalled = True
+        self._tell(_child.RECALL)
+
+    def ask_progress(self) -> None:
+        """Ask for the latest report of progress, as soon as there is one. Any thread."""
+        self._tell(_child.MORE)
+
+    def call_off(self) -> None:
+        """Say that what it runs is of no more use."""
+        self._tell(_child.CALL_OFF)
+
+    def _tell(self, what: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._control.send(_RECALL)
+            self._control.send(what)
 
     def messages(self) -> Iterator[Any]:
         """Give all that it has said and we have not read. Raises `EOFError` or `OSError` at the end of its line."""

@@ -21,8 +21,11 @@ from ..attempt import Attempt, Handler
 PAYLOAD, OBJECT, ERROR, UNPICKLABLE = range(4)
 """What the first field of an item or an outcome says of the others."""
 
-Item = tuple[int, int, bytes, str, Any]
-"""A request: kind, number of its handler, data, content type, limits."""
+Item = tuple[int, int, bytes, str, Any, Any]
+"""A request: kind, number of its handler, data, content type, limits, and what the activity may know of itself."""
+
+Stay = tuple[str, int, float | None, bytes | None]
+"""That, in full: the request's id, the number of the attempt, when time is up for good, the last progress."""
 
 Outcome = tuple[int, Any, Any]
 """What came of it: kind, and two fields whose meaning depends on the kind."""
@@ -62,14 +65,15 @@ def pickle_handlers(handlers: Mapping[str, Handler]) -> dict[str, bytes]:
 # --- requests, packed by the parent -----------------------------------------------------------------------------------
 
 
-def pack_request(request: ActivityRequest, handler_number: int) -> Item:
-    """Pack a request. May run code of the user's. Raises `UnpicklableError`."""
+def pack_attempt(attempt: Attempt, request: ActivityRequest, handler_number: int) -> Item:
+    """Pack an attempt at a request. May run code of the user's. Raises `UnpicklableError`."""
     limits = _pack_limits(request)
+    stay = _pack_stay(attempt, limits)
     given = request.input
     if isinstance(given, Payload):
-        return PAYLOAD, handler_number, bytes(given.data), str(given.content_type), limits
+        return PAYLOAD, handler_number, bytes(given.data), str(given.content_type), limits, stay
     try:
-        return OBJECT, handler_number, pickle.dumps(given.value, pickle.HIGHEST_PROTOCOL), "", limits
+        return OBJECT, handler_number, pickle.dumps(given.value, pickle.HIGHEST_PROTOCOL), "", limits, stay
     except Exception as error:
         raise UnpicklableError("argument", _culprit(given.value), request.activity_type) from error
 
@@ -112,6 +116,17 @@ def _pack_limits(request: ActivityRequest) -> Any:
     return (queue, *(None if limit is None else (limit.days, limit.seconds, limit.microseconds) for limit in limits))
 
 
+def _pack_stay(attempt: Attempt, limits: Any) -> str | Stay:
+    """Give the id alone where there is no more to know."""
+    conversation = attempt.conversation
+    if attempt.number == 1 and (limits is None or limits[1] is None):
+        return str(conversation.id)
+    limit = attempt.request.schedule_to_close_timeout
+    end_s = None if limit is None else conversation.accepted_s + limit.total_seconds()
+    progress = conversation.progress
+    return str(conversation.id), attempt.number, end_s, None if progress is None else progress.before(attempt.number)
+
+
 def _culprit(value: Any) -> str:
     """Name the type of the innermost part that does not pickle."""
     for part in _parts(value):
@@ -147,9 +162,15 @@ def as_unpicklable(error: BaseException, attempt: Attempt) -> UnpicklableError:
 
 def unpack_request(item: Item, activity_type: str) -> ActivityRequest:
     """Give the request again. Runs code of the user's and raises what it raises."""
-    kind, _, data, content_type, limits = item
+    kind, _, data, content_type, limits, _ = item
     given = Payload(data, content_type) if kind == PAYLOAD else Local(pickle.loads(data))
     return with_input(_template(activity_type, limits), given)
+
+
+def unpack_stay(item: Item) -> Stay:
+    """Give what the activity may know of itself."""
+    stay: str | Stay = item[5]
+    return stay if isinstance(stay, tuple) else (stay, 1, None, None)
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,8 +11,10 @@ from typing import Any
 from ...messages.activities import Completed, Failed
 from ...messages.errors import ActivityCancelled
 from ...messages.lifecycle import ExitReason
+from .._current import TASK
 from ..attempt import Attempt, Handler, Report
 from ..runtime import Thread, runtime
+from ._local_run import LocalRun
 from ._running import failure, handler_for
 
 logger = logging.getLogger("limen")
@@ -42,6 +44,8 @@ class AsyncioExecutor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._tasks: dict[Attempt, asyncio.Task[Completed | Failed | None]] = {}
+        self._runs: dict[Attempt, LocalRun] = {}
+        """Of those that run now."""
         self._closed = False
 
     def submit(self, attempt: Attempt) -> None:
@@ -60,6 +64,9 @@ class AsyncioExecutor:
 
     def cancel(self, attempt: Attempt) -> None:
         """Cancel its task: the coroutine sees `CancelledError` at its next await."""
+        run = self._runs.get(attempt)
+        if run is not None:  # what it has started on other threads hears of it even while the loop is busy
+            run.ring()
         with self._lock:
             if self._loop is not None and not self._closed:
                 self._loop.call_soon_threadsafe(self._cancel, attempt)
@@ -70,6 +77,8 @@ class AsyncioExecutor:
             already, self._closed = self._closed, True
             if self._loop is not None and not already:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+        for run in tuple(self._runs.values()):
+            run.ring()
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until the loop's thread has ended, at most so long; `False` if a coroutine holds it."""
@@ -136,6 +145,7 @@ class AsyncioExecutor:
             self._report.returned(attempt, ExitReason.normal())
             return
         attempt.started_s = self._now()
+        self._runs[attempt] = LocalRun(attempt, self._report, lambda: self._closed)
         task = self._tasks[attempt] = self._loop.create_task(self._result_of(attempt))
         task.add_done_callback(lambda done: self._ended(attempt, done))
 
@@ -146,7 +156,7 @@ class AsyncioExecutor:
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[Completed | Failed | None]) -> None:
         """Report, also for a task that was cancelled before its first step."""
-        del self._tasks[attempt]
+        del self._tasks[attempt], self._runs[attempt]
         if task.cancelled():
             self._cancelled(attempt)
         elif (result := task.result()) is not None:
@@ -161,6 +171,7 @@ class AsyncioExecutor:
 
     async def _result_of(self, attempt: Attempt) -> Completed | Failed | None:
         """Await the activity; `None` when the worker dies of it."""
+        TASK.set(self._runs[attempt])
         try:
             return Completed(await handler_for(self._handlers, attempt.request.activity_type)(attempt.request))
         except Exception as error:  # noqa: BLE001 - a failure of the activity, reported as such

@@ -38,7 +38,7 @@ from ._packing import (
     Item,
     RemoteTraceback,
     as_unpicklable,
-    pack_request,
+    pack_attempt,
     packs_quickly,
     pickle_handlers,
     unpack_outcome,
@@ -58,6 +58,8 @@ _HANG_UP_S = 0.2
 """How long a child whose line is gone has until it is killed. Usually it is dead, and we are about to hear."""
 _STUCK_S = 0.01
 """When a child has been with one activity for so long, what waits behind it is taken back."""
+_PROGRESS_S = 0.05
+"""How long after a child's report of progress it may send another."""
 _TICK_S = 0.005
 _PREFETCH = 256
 """How many short activities more than there are slots are accepted, for each slot."""
@@ -134,7 +136,7 @@ class ProcessExecutor:
             self._finish(attempt, Failed(KeyError(attempt.activity_type)))
             return
         request = attempt.request
-        item = pack_request(request, number) if packs_quickly(request) else None
+        item = pack_attempt(attempt, request, number) if packs_quickly(request) else None
         with self._lock:
             if self._closed:
                 return
@@ -173,6 +175,7 @@ class ProcessExecutor:
         child.cancelled = attempt
         child.ending = True
         self._crew.withdraw(child)
+        child.call_off()
         child.terminate()
         runtime().call_later(self._grace_s, lambda: self._kill(child))
 
@@ -205,7 +208,7 @@ class ProcessExecutor:
     # --- starting children: see `_starter` ----------------------------------------------------------------------------
 
     def _start_child(self, name: str, position: int) -> Child:
-        return Child.start(name, self._pickled, self._begun, position)
+        return Child.start(name, self._pickled, self._begun, position, self._name)
 
     def _landed(self, child: Child) -> None:
         """Take in a child that was just started. With the lock."""
@@ -270,6 +273,8 @@ class ProcessExecutor:
         for message in messages:
             if type(message) is list:
                 results += message
+            elif message[0] == _child.PROGRESS:
+                self._progressed(child, *message[1:])
             else:
                 self._heed(child, message)
         if results:
@@ -300,6 +305,13 @@ class ProcessExecutor:
             self._starter.failures = 0
             self._crew.ready(child)
         self._tell(ChildStarted(child.pid))
+
+    def _progressed(self, child: Child, number: int, packed: bytes) -> None:
+        """Take a report, and ask for the next one after a moment, so that they never pile up."""
+        attempt = child.sent.get(number)
+        if attempt is not None:
+            self._report.progressed(attempt, packed)
+        runtime().call_later(_PROGRESS_S, child.ask_progress)
 
     def _results(self, child: Child, results: list[Any]) -> None:
         """Give the child its next work first, then tell of what it has done."""
@@ -368,7 +380,7 @@ class ProcessExecutor:
         attempts, items = [], []
         for attempt, packed in entries:
             try:
-                item = packed or pack_request(attempt.request, self._numbers[attempt.activity_type])
+                item = packed or pack_attempt(attempt, attempt.request, self._numbers[attempt.activity_type])
             except BaseException as error:  # noqa: BLE001 - a pickle of the user's may raise anything
                 self._finish(attempt, Failed(as_unpicklable(error, attempt)))
             else:
@@ -430,7 +442,10 @@ class ProcessExecutor:
             child.hears = False
         with contextlib.suppress(EOFError, OSError):
             for message in child.messages():
-                self._heed(child, message)
+                if type(message) is tuple and message[0] == _child.PROGRESS:
+                    self._progressed(child, *message[1:])
+                else:
+                    self._heed(child, message)
         reason = child.exit_reason()
         with self._lock:
             guilty = self._crew.bury(child)

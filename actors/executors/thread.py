@@ -8,8 +8,10 @@ from typing import Any
 
 from ...messages.activities import Completed
 from ...messages.lifecycle import ExitReason
+from .._current import Place
 from ..attempt import Attempt, Handler, Report
-from ..runtime import Thread, runtime
+from ..runtime import Thread, here, runtime
+from ._local_run import LocalRun
 from ._running import failure, handler_for
 
 
@@ -31,6 +33,7 @@ class ThreadExecutor:
         self._runtime = runtime()
         self._queue = self._runtime.create_queue()
         self._threads: list[Thread] = []
+        self._places: list[Place] = []
         self._now = self._runtime.now
         self._closed = False
 
@@ -47,12 +50,17 @@ class ThreadExecutor:
         self._queue.put(_NUDGE)
 
     def cancel(self, attempt: Attempt) -> None:
-        """Do nothing: a queued attempt is passed over, a running one cannot be ended."""
+        """Tell it: a queued attempt is passed over, a running one cannot be ended."""
+        for place in self._places:
+            if place.work is attempt:
+                place.ring()
 
     def close(self) -> None:
         """Let every thread end after what it runs now; what is queued never begins."""
         self._closed = True
         self._queue.put(None)
+        for place in tuple(self._places):
+            place.ring()
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until all threads have ended, at most so long; `False` if an activity still runs."""
@@ -65,14 +73,28 @@ class ThreadExecutor:
     def _start_thread(self) -> None:
         number = len(self._threads) + 1
         try:
-            thread = self._runtime.start_thread(self._work, f"limen-{self._name}-{number}")
+            place = Place(self._open_run)
+            thread = self._runtime.start_thread(lambda: self._work(place), f"limen-{self._name}-{number}")
         except RuntimeError as error:  # the system has no more threads to give
             if not self._threads:
                 self._report.fatal(error)
             return  # what is queued is for the threads that there are, and the next one tries again
         self._threads.append(thread)
+        self._places.append(place)
 
-    def _work(self) -> None:
+    def _open_run(self, attempt: Attempt) -> LocalRun:
+        """Make what an attempt's activity sees of it. Called by the activity."""
+        return LocalRun(attempt, self._report, lambda: self._closed)
+
+    def _work(self, place: Place) -> None:
+        """What happens on a thread, from its first attempt to its last."""
+        here.place = place
+        try:
+            self._run_all(place)
+        finally:
+            here.place = None
+
+    def _run_all(self, place: Place) -> None:
         get, finished, runs, now = self._queue.get, self._report.finished, self._runs, self._now
         attempt: Any = get()
         while attempt is not None and not self._closed:
@@ -85,6 +107,7 @@ class ThreadExecutor:
                 attempt = get()
                 continue
             attempt.started_s = now()
+            place.work = attempt
             conversation = attempt.conversation
             try:
                 run = runs.get(conversation.activity_type) or handler_for(runs, conversation.activity_type)
@@ -94,9 +117,10 @@ class ThreadExecutor:
             except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
                 self._report.fatal(error, attempt)
                 return
+            place.work = None
             attempt = finished(attempt, result)
             if attempt is None:
-                conversation = result = None  # an idle thread keeps nothing alive
+                conversation = result = place.run = None  # an idle thread keeps nothing alive
                 attempt = get()
         self._queue.put(None)  # for the next thread
 

@@ -21,6 +21,8 @@ class Here(threading.local):
     """Whether this thread is inside a drain of pooled mailboxes."""
     pool: Any = None
     """The pool that this thread drains for."""
+    place: Any = None
+    """Where this thread runs activities, if it does."""
 
     def __init__(self) -> None:
         self.is_main = threading.current_thread() is threading.main_thread()

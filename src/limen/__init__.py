@@ -1,5 +1,6 @@
 """limen hands typed activities to supervised workers, and loses none of them when a worker dies."""
 
+from ._current import ActivityContext, current
 from ._sleep import sleep
 from .activity import Activity, AsyncActivity, activity
 from .actors.recorder import MemoryRecorder, Recorder
@@ -17,6 +18,7 @@ from .messages.retry import Retry
 
 __all__ = [
     "Activity",
+    "ActivityContext",
     "AsyncActivity",
     "AttemptView",
     "DeadLetter",
@@ -35,6 +37,7 @@ __all__ = [
     "Retry",
     "activity",
     "as_completed",
+    "current",
     "sleep",
 ]
 __all__ += errors.__all__

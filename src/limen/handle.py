@@ -11,6 +11,7 @@ from pykka import ActorDeadError, Timeout
 
 from .actors import _orders as orders
 from .actors._patience import wait_patiently
+from .actors._progress import unpack
 from .actors.attempt import Boxed
 from .actors.conversation import Conversation
 from .actors.runtime import runtime
@@ -57,6 +58,14 @@ class Handle(Generic[R]):
     def crashes(self) -> int:
         """How many workers died while they ran it."""
         return self._conversation.crashes
+
+    def progress(self) -> Any:
+        """Give what the activity reported last with `current().progress(…)`, as plain data; `None` if it has not.
+
+        Does not wait. The latest word stays after the end, and while another attempt has not reported anything yet.
+        """
+        progress = self._conversation.progress
+        return unpack(progress.latest) if progress is not None else None
 
     def done(self) -> bool:
         """Whether there is a result or an error."""

@@ -10,6 +10,7 @@ from typing import Any, assert_type
 
 from limen import (
     Activity,
+    ActivityContext,
     AsyncActivity,
     DeadLetter,
     DeadLetters,
@@ -22,6 +23,7 @@ from limen import (
     Retry,
     activity,
     as_completed,
+    current,
 )
 
 
@@ -121,6 +123,15 @@ def what_can_be_watched(app: Limen) -> None:
         assert_type(events, EventStream)
         for event in events:
             assert_type(event, Event)
+
+
+def what_an_activity_knows_of_itself() -> None:
+    assert_type(current(), ActivityContext)
+    assert_type(current().attempt, int)
+    assert_type(current().remaining_s, float | None)
+    assert_type(current().wait_cancelled(1.5), bool)
+    current().progress({"done": 1})
+    current().logger.info("half of it")
 
 
 def blocks_give_the_application() -> None:

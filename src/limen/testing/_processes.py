@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from ..actors._current import Place
 from ..actors.attempt import Attempt, Handler, Report
-from ..actors.runtime import runtime
+from ..actors.executors._local_run import LocalRun
+from ..actors.runtime import here, runtime
 from ..messages.activities import ActivityRequest, Completed, Failed, with_input
 from ..messages.lifecycle import ExitReason
 from ..messages.payloads import Local
@@ -32,6 +34,18 @@ class Child:
         self.attempt: Attempt | None = None
         self.task: Task
         self.cancelled = False
+
+
+class Line:
+    """What a child says of its progress, on its way to the parent."""
+
+    def __init__(self, child: Child, news: SimulatedQueue) -> None:
+        self._child = child
+        self._news = news
+
+    def progressed(self, attempt: Attempt, packed: bytes) -> None:
+        """Send it."""
+        self._news.put((self._child, attempt, packed))
 
 
 class SimulatedProcesses:
@@ -106,9 +120,12 @@ class SimulatedProcesses:
 
     def _live(self, child: Child) -> None:
         """What happens in the child."""
+        line: Any = Line(child, self._news)
+        place = here.place = Place(lambda attempt: LocalRun(attempt, line, lambda: self._closed))
         while True:
             attempt: Attempt = child.work.get()
             attempt.started_s = self._runtime.now()
+            place.work = attempt
             try:
                 result: Completed | Failed = Completed(self._perform(attempt.request))
             except SimulationEnd:
@@ -118,6 +135,7 @@ class SimulatedProcesses:
             except BaseException:  # SystemExit and the like end this child, and no other
                 self._scheduler.vanish(child.task)
                 raise
+            place.work = None
             self._news.put((child, attempt, result))
 
     def _perform(self, request: ActivityRequest) -> Any:
@@ -137,6 +155,9 @@ class SimulatedProcesses:
             child, attempt, result = news
             if result is None:
                 self._gone(child)
+                continue
+            if isinstance(result, bytes):
+                self._report.progressed(attempt, result)
                 continue
             child.attempt = None
             following = self._report.finished(attempt, result)

@@ -403,7 +403,7 @@ class Scheduler:
 
     def _live(self, task: Task, body: Callable[[], object]) -> None:
         """Run a task from its first turn to its last, on its thread."""
-        here.mailbox = here.host = None
+        here.mailbox = here.host = here.place = None
         here.draining = False
         self._lines.begin()
         try:
