@@ -50,18 +50,7 @@ class Announcer:
     def tell_progress(self, attempt: Attempt, details: object) -> None:
         """Tell how far an attempt has got."""
         if self._book.listeners:
-            self._call_all(
-                Event(
-                    kind=EventKind.PROGRESS,
-                    channel_name=self._book.name,
-                    at_s=self._now(),
-                    worker_id=attempt.worker_id,
-                    incarnation=attempt.incarnation,
-                    conversation_id=attempt.conversation.id,
-                    activity_type=attempt.activity_type,
-                    progress=details,
-                )
-            )
+            self._say(EventKind.PROGRESS, attempt.entry, attempt.conversation, progress=details)
 
     def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
@@ -112,6 +101,7 @@ class Announcer:
         *,
         outcome: Outcome | None = None,
         took_s: float | None = None,
+        progress: object = None,
     ) -> None:
         event = Event(
             kind=kind,
@@ -124,6 +114,7 @@ class Announcer:
             detail=detail,
             outcome=outcome,
             took_s=took_s,
+            progress=progress,
         )
         for listener in self._book.listeners:
             try:

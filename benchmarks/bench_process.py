@@ -130,6 +130,7 @@ class _Pending:
 
     request: ActivityRequest
     activity_type: str = "noop"
+    id: str = "bench-1"
     arrived: queue.SimpleQueue[Any] = attrs.Factory(queue.SimpleQueue)
 
     def result(self) -> Any:
@@ -144,6 +145,9 @@ class _Report:
 
     def look(self) -> None:
         """There is no channel."""
+
+    def progressed(self, attempt: Attempt, packed: bytes) -> None:
+        """Nobody asks."""
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> None:
         attempt.conversation.arrived.put(reason)
