@@ -57,6 +57,11 @@ class Announcer:
         if self._book.listeners:
             self._say(kind, None, conversation, detail)
 
+    def tell_all(self, kind: EventKind, detail: str = "") -> None:
+        """Tell what became of the channel as a whole."""
+        if self._book.listeners:
+            self._say(kind, detail=detail)
+
     def tell_of_end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         """Tell how a request ended; once."""
         if not self._book.listeners or conversation.is_told:

@@ -38,6 +38,8 @@ class Book:
         """Requests that were given up."""
         self.anchor: object = None
         """The channel's own handle while there are dead letters, so that they are not lost with the last other one."""
+        self.keeper: object = None
+        """The same while there is a pause or a limit."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 

@@ -14,8 +14,10 @@ from ..messages.activities import Completed, Failed
 from ..messages.drain import Fate
 from ..messages.errors import ActivityCancelled
 from ..messages.lifecycle import ExitReason
+from ..messages.limits import Limit
 from ..messages.operations import ActivityState, OperationKind
 from ._decisions import Ask, CallOff, Close, Decision, Note, Pause, Remind
+from ._gates import Gate
 from ._placement import Placement
 from ._unfinished import unfinished
 from ._waiting import WaitingRoom
@@ -149,7 +151,8 @@ class ChannelState(Placement):
         entry = attempt.entry
         held = entry.attempts
         capacity = entry.capacity
-        if attempt not in held or not self.swaps or not entry.active or not entry.settled:
+        swaps = self.swaps or self._swaps_past_gates(attempt.activity_type)
+        if attempt not in held or not swaps or not entry.active or not entry.settled:
             return None
         waiting, ended = self.waiting, attempt.conversation
         if not waiting.count:
@@ -216,6 +219,9 @@ class ChannelState(Placement):
         attempts = entry.in_order()
         open_now = [each for each in attempts if not each.claimed and each.outcome is None]
         entry.attempts.clear()
+        if self.gates:
+            for attempt in attempts:
+                self._depart(attempt.activity_type)
         decisions: list[Decision] = []
         homeless = self._take_held(entry)
         for attempt in attempts:
@@ -226,8 +232,7 @@ class ChannelState(Placement):
             if conversation.phase is NEW:  # and so this was its latest attempt
                 conversation.excluded += ((attempt.worker_id, attempt.incarnation),)
                 homeless.append(conversation)
-        for conversation in sorted(homeless, key=Conversation.rank):
-            decisions += self._place(conversation)
+        decisions += self._house(homeless)
         if entry.origin.draining:
             entry.origin.unfinished += tuple(
                 unfinished(each.conversation, RUNNING, _fate(each.conversation), each) for each in open_now
@@ -274,15 +279,43 @@ class ChannelState(Placement):
         entries = self.candidates if activity_type is None else self.candidates.members(activity_type)
         return [entry for entry in entries if entry.active]
 
+    # --- pauses and limits --------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Let nothing start. What runs goes on, what waits keeps its place."""
+        self.paused = True
+        self._note_restraint()
+
+    def unpause(self) -> list[Decision]:
+        """Go on, in the order of those that wait."""
+        self.paused = False
+        self._note_restraint()
+        return self._fill_all()
+
+    def limit(self, activity_type: str, limit: Limit | None) -> list[Decision]:
+        """Put a limit on a type in force, in place of the one before; with `None` there is none any more."""
+        self._set_gate(activity_type, limit)
+        self._note_restraint()
+        self.touched[activity_type] = None
+        return self.settle()
+
+    def token_due(self, gate: Gate) -> list[Decision]:
+        """Act on a token that has come. No-op for a gate that is not there any more."""
+        if self.gates.get(gate.activity_type) is not gate:
+            return []
+        gate.alarmed = False
+        self._perhaps_open(gate)
+        return self.settle()
+
     # --- routing functions --------------------------------------------------------------------------------------
 
     def deploy(self, router: Router | None) -> list[Decision]:
         """Let another router decide from the next request on; `None` for a routing function."""
-        self.saturated.clear()
         self.use(router)
         for entry in self.candidates:
             for conversation in self._take_held(entry):
                 del self.apart[conversation]
+                self._turn_back(conversation)
                 self.waiting.add(conversation)
         return self._fill_all()
 
@@ -366,13 +399,18 @@ class ChannelState(Placement):
             entry.alone = any(each.conversation.suspect and not each.claimed for each in entry.attempts)
             self._reserve(entry)
         for conversation in sorted(homeless, key=Conversation.rank):
-            conversation.waits_for = None
+            conversation.waits_for, conversation.admitted = None, False
             self.waiting.add(conversation)
+        self._note_restraint()
+        for gate in self.gates.values():
+            self._recount(gate)
 
     def recover(self) -> list[Decision]:
         """Rebuild, and go on."""
         self.rebuild()
-        return self._hopeless() + self._fill_all()
+        decisions = self._hopeless() + self._fill_all()
+        self.touched.update(dict.fromkeys(self.gates))
+        return decisions + self.settle()
 
     # --- how attempts end ---------------------------------------------------------------------------------------
 

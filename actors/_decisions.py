@@ -8,6 +8,7 @@ from ..messages.activities import Completed
 from ..messages.operations import Operation
 from ..messages.pool import ConsumerStateView
 from ..messages.routing import RoutingMessage
+from ._gates import Gate
 from .attempt import Attempt
 from .conversation import Conversation
 
@@ -67,5 +68,12 @@ class CallOff:
     why: BaseException
 
 
+@attrs.frozen(eq=False, repr=False)
+class Alarm:
+    """Say `Opened` for this gate when its next token is there."""
+
+    gate: Gate
+
+
 # An `Attempt` among the decisions says: give it to its worker; the slot is taken already.
-Decision = Attempt | Note | Close | Ask | Pause | Remind | CallOff
+Decision = Attempt | Note | Close | Ask | Pause | Remind | CallOff | Alarm

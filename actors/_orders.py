@@ -14,7 +14,9 @@ from ..messages.envelope import Envelope
 from ..messages.errors import ConfigError
 from ..messages.events import Event
 from ..messages.lifecycle import Down, ExitReason
+from ..messages.limits import Limit
 from ._decisions import Ask
+from ._gates import Gate
 from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
@@ -135,6 +137,11 @@ class Measure:
 
 
 @attrs.frozen(eq=False, repr=False)
+class ShowQueue:
+    """Show the channel as a queue: who waits, what runs, what is limited."""
+
+
+@attrs.frozen(eq=False, repr=False)
 class Deploy:
     """Let another router decide: a built-in one, or a routing function."""
 
@@ -163,6 +170,36 @@ class Resume:
     """A conversation's pause is over."""
 
     conversation: Conversation
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Setting:
+    """How the channel is to treat its requests. May be carried out twice, and so outlives a crash of the actor."""
+
+    keeper: object = None
+    """The channel's own handle, if it is to be kept alive while this is in force."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class SetPaused(Setting):
+    """Let nothing start any more, or go on."""
+
+    paused: bool
+
+
+@attrs.frozen(eq=False, repr=False)
+class SetLimit(Setting):
+    """Limit an activity type from now on; with `None` no longer."""
+
+    activity_type: str
+    limit: Limit | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class TokenDue:
+    """A gate's next token is there."""
+
+    gate: Gate
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -1,29 +1,31 @@
 """Who gets which slot: the half of a channel's core that knows who waits and who is free.
 
-Free slots never stand idle while somebody waits whom they could serve, but for two cases: a request waits for one
-particular worker that the routing function chose, and a worker is kept free for a request that has to run alone.
+Free slots never stand idle while somebody waits whom they could serve, but for three cases: a request waits for one
+particular worker that the routing function chose, a worker is kept free for a request that has to run alone, and a
+pause or a limit holds requests back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..messages.activities import Completed
 from ..messages.routing import RoutingMessage
-from ._candidates import Candidates
+from ._admission import Admission
 from ._decisions import Ask, Close, Decision
 from ._verdicts import Verdicts
-from ._waiting import WaitingRoom
 from .attempt import Attempt
 from .conversation import CLOSED, NEW, ROUTING, RUNNING, WAITING, Conversation, Phase
 from .entry import WorkerEntry
 from .routers import LeastLoaded, Router
 
 
-class Placement:
+class Placement(Admission):
     """Workers, those who wait, and the router between them."""
 
     def __init__(self, name: str, queue_limit: int) -> None:
+        super().__init__()
         self.name = name
         self.queue_limit = queue_limit
         """Requests that may wait for a slot; more are refused."""
@@ -31,14 +33,11 @@ class Placement:
         """The built-in router; `None` while a routing function is deployed."""
         self.swaps = True
         """Whether a slot may go from one request to the next without the router, which has nothing to learn of it."""
-        self.candidates = Candidates()
-        self.waiting = WaitingRoom()
-        self.held = 0
-        """Requests that wait for one particular worker; the others are in `waiting`."""
         self.saturated: set[str] = set()
-        """Activity types that are served here by workers none of which has a free slot now."""
-        self.apart: dict[Conversation, None] = {}
-        """Requests that are neither with a worker nor in line: between two tries, being routed, or on their way."""
+        """Activity types that are served here, and of which a request can do nothing but wait until something changes.
+
+        Their workers have no free slot, or the channel is paused.
+        """
         self.named: dict[str, Conversation] = {}
         """Open conversations whose callers chose the id."""
         self.vacancies: dict[str, WorkerEntry] = {}
@@ -50,8 +49,20 @@ class Placement:
     def use(self, router: Router | None) -> None:
         """Let this router decide."""
         self.router = router
-        self.swaps = type(router) is LeastLoaded
-        """Whether the least loaded worker is always the one, so that a slot may go from one request to the next."""
+        self._note_restraint()
+
+    def _note_restraint(self) -> None:
+        """Work out anew what a free slot is worth. Source: the router, pauses and limits."""
+        self.saturated.clear()
+        self.restrained = self.paused or bool(self.gates)
+        self.swaps = type(self.router) is LeastLoaded and not self.restrained
+
+    def _swaps_past_gates(self, activity_type: str) -> bool:
+        """Whether a slot may go from one request to the next although there are limits: none on this type.
+
+        A request that is limited, or waits where that is so, is not plain, and goes another way.
+        """
+        return type(self.router) is LeastLoaded and not self.paused and activity_type not in self.gates
 
     # --- finding a slot ------------------------------------------------------------------------------------
 
@@ -59,6 +70,8 @@ class Placement:
         """Find a slot for a request that has none."""
         if self.apart:
             self.apart.pop(conversation, None)
+        if self.restrained and self._is_held_back(conversation):
+            return self._wait(conversation)
         activity_type = conversation.activity_type
         if self.router is not None:
             entry = self.router.pick(self.candidates, activity_type, conversation.route_by)
@@ -66,18 +79,40 @@ class Placement:
                 return self._give(conversation, entry) if conversation.suspect else self._hand_over(conversation, entry)
         elif self.routing is None and self.candidates.least_loaded(activity_type) is not None:
             return self._ask_router(conversation)
+        return self._wait(conversation)
+
+    def _wait(self, conversation: Conversation) -> list[Decision]:
+        """Let a request wait, if that makes sense and there is room."""
+        activity_type = conversation.activity_type
         if not self._may_be_served(conversation):
             return [self._close_for_lack(conversation)]
         if not conversation.attempts and self.waiting.count + self.held >= self.queue_limit:
             return [self._close(conversation, self._verdicts.full(conversation, self.waiting.count + self.held))]
+        if self.gates:
+            self._wait_at_gate(conversation)
         self.waiting.add(conversation)
         if self.router is not None and activity_type not in self.saturated:
             self._note_saturation(activity_type)
         return []
 
+    def _house(self, homeless: list[Conversation]) -> list[Decision]:
+        """Find slots for those that have lost theirs, each in its turn."""
+        homeless.sort(key=Conversation.rank)
+        if not self.gates:
+            return [decision for conversation in homeless for decision in self._place(conversation)]
+        decisions: list[Decision] = []
+        for conversation in homeless:  # gates may have opened: others could be before them
+            self.apart.pop(conversation, None)
+            if self._may_be_served(conversation):
+                self._wait_at_gate(conversation)
+                self.waiting.add(conversation)
+            else:
+                decisions.append(self._close_for_lack(conversation))
+        return decisions + self._fill_all()
+
     def _note_saturation(self, activity_type: str) -> None:
-        """Remember that requests of this type can do nothing but wait until a slot becomes free."""
-        if self.candidates.serves(activity_type):
+        """Remember that requests of this type can do nothing but wait until something changes."""
+        if activity_type not in self.gates and self.candidates.serves(activity_type):
             self.saturated.add(activity_type)
 
     def _again(self, attempt: Attempt) -> list[Decision]:
@@ -106,6 +141,8 @@ class Placement:
         )
 
     def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
+        if self.gates:
+            self._arrive(conversation)
         before = conversation.attempts
         attempt = Attempt(conversation, entry, len(before) + 1)
         conversation.attempts = (*before, attempt) if before else (attempt,)
@@ -127,10 +164,14 @@ class Placement:
             entry.alone = False
             entry.reserve()
         self.candidates.changed(entry)
+        if self.gates:
+            self._depart(attempt.activity_type)
         return True
 
     def _fill(self, entry: WorkerEntry) -> list[Decision]:
         """Give a worker with room what waits for it."""
+        if self.paused:
+            return []
         decisions = self._fill_held(entry) if entry.held else []
         while self.waiting.count and entry.has_room and self._is_offered(entry):
             conversation = self.waiting.next_for(entry.capacity.activity_types)
@@ -148,10 +189,15 @@ class Placement:
 
     def _fill_all(self) -> list[Decision]:
         """Give all workers with room what waits, in the order of those that wait."""
+        if self.paused:
+            return []
+        held = list(self.candidates) if self.held else []
+        return [*(each for entry in held for each in self._fill_held(entry)), *self._fill_with(None)]
+
+    def _fill_with(self, types: Iterable[str] | None) -> list[Decision]:
+        """Give workers with room what waits of these types, or of all."""
         decisions: list[Decision] = []
-        if self.held:
-            decisions += [each for entry in list(self.candidates) for each in self._fill_held(entry)]
-        while (conversation := self._next()) is not None:
+        while (conversation := self._next(types)) is not None:
             if self.router is None:
                 return decisions + self._fill_by_function(conversation)
             chosen = self.router.pick(self.candidates, conversation.activity_type, conversation.route_by)
@@ -161,12 +207,28 @@ class Placement:
             decisions += give(conversation, chosen)
         return decisions
 
-    def _next(self) -> Conversation | None:
-        """Show the first of those that wait and could be served at once."""
+    def _next(self, types: Iterable[str] | None) -> Conversation | None:
+        """Show the first of those that wait, are of these types, and could be served at once."""
         if not self.waiting.count:
             return None
-        kinds = [kind for kind in self.waiting.of_types() if self.candidates.least_loaded(kind) is not None]
+        among = self.waiting.served_types() if types is None else types
+        kinds = [kind for kind in among if self.candidates.least_loaded(kind) is not None]
         return self.waiting.next_for(tuple(kinds)) if kinds else None
+
+    def settle(self) -> list[Decision]:
+        """Do what has become possible on the way: for gates that opened, and for those that will by themselves.
+
+        To be called after each change, and before anybody looks.
+        """
+        decisions: list[Decision] = []
+        while self.touched:
+            types = tuple(self.touched)
+            self.touched.clear()
+            if not self.paused:
+                decisions += self._fill_with(types)
+            for each in types:
+                decisions += self._alarm(each)
+        return decisions
 
     def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
         if self.routing is not None:
@@ -188,6 +250,8 @@ class Placement:
             fields["key"] = conversation.route_by
         members = self.candidates.members(request.activity_type)
         views = tuple(entry.view() for entry in members if entry.active and not entry.draining)
+        if self.gates:
+            self._admit(conversation)
         self._set_apart(conversation, ROUTING)
         self.routing = Ask(conversation, RoutingMessage(fields), views)
         return [self.routing]
@@ -196,9 +260,11 @@ class Placement:
 
     def _give(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
         """Hand over to this worker and no other: now, or when it has a slot, or for a suspect when it is empty."""
-        if entry.has_room and not conversation.suspect:
+        if entry.has_room and not conversation.suspect and not self.paused:
             return self._hand_over(conversation, entry)
         self.apart.pop(conversation, None)
+        if self.gates:
+            self._admit(conversation)
         entry.hold(conversation)
         self.held += 1
         self._reserve(entry)
@@ -206,6 +272,8 @@ class Placement:
 
     def _fill_held(self, entry: WorkerEntry) -> list[Decision]:
         decisions: list[Decision] = []
+        if self.paused:
+            return decisions
         while self._is_offered(entry) and (conversation := entry.next_held()) is not None:
             self._drop_held(conversation)
             entry.alone = conversation.suspect
@@ -271,6 +339,8 @@ class Placement:
             else:
                 self._drop_held(conversation)
         conversation.phase = CLOSED
+        if self.gates:
+            self._turn_back(conversation)
         if self.apart:
             self.apart.pop(conversation, None)
         if self.named:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from .conversation import CLOSED, RUNNING, WAITING, Conversation, Phase
 
@@ -54,6 +54,10 @@ class Line:
         levels = [self._levels[priority] for priority in self._order]
         return [each for level in levels for each in level if each.phase is WAITING]
 
+    def count(self) -> int:
+        """Count those that wait."""
+        return sum(each.phase is WAITING for level in self._levels.values() for each in level)
+
     def _open_level(self, priority: int) -> deque[Conversation]:
         level: deque[Conversation] = deque()
         self._levels[priority] = level
@@ -80,11 +84,16 @@ class WaitingRoom:
         self._gone = 0
         """Those that have left from the middle and are still in line."""
         self.lines: dict[str, Line] = {}
+        """Of those that may be served as soon as there is a slot."""
+        self.barred: dict[str, Line] = {}
+        """Of the types that nobody of may be served now; each has its line here, and is passed over."""
 
     def add(self, conversation: Conversation) -> None:
         """Let it wait. One that was here before keeps its place in the order."""
         conversation.phase = WAITING
         line = self.lines.get(conversation.activity_type)
+        if line is None:
+            line = self.barred.get(conversation.activity_type)
         if line is None:
             line = self.lines[conversation.activity_type] = Line()
         front = line.front
@@ -99,7 +108,9 @@ class WaitingRoom:
         conversation.phase = phase
         self.count -= 1
         if phase is not CLOSED:
-            self.lines[conversation.activity_type].drop(conversation)
+            line = self._line_of(conversation.activity_type)
+            assert line is not None, "whoever waits is in line"
+            line.drop(conversation)
             return
         self._gone += 1
         if self._gone > self.count + 1024:
@@ -135,18 +146,54 @@ class WaitingRoom:
         firsts = [each for kind in types or tuple(self.lines) if (each := self._first(kind)) is not None]
         return min(firsts, key=Conversation.rank, default=None)
 
-    def of_types(self) -> list[str]:
-        """Name the types for which somebody waits."""
+    # --- types that may not be served now -----------------------------------------------------------------------
+
+    def bar(self, activity_type: str) -> None:
+        """Pass over a type until it is released. Who waits for it keeps his place. Costs the same for any number."""
+        if activity_type in self.barred:
+            return
+        line = self.lines.pop(activity_type, None)
+        self.barred[activity_type] = line if line is not None else Line()
+
+    def release(self, activity_type: str) -> None:
+        """Serve a type again."""
+        line = self.barred.pop(activity_type, None)
+        if line is not None and line.first() is not None:
+            self.lines[activity_type] = line
+
+    def has_any(self, activity_type: str) -> bool:
+        """Whether somebody waits for a type, barred or not."""
+        line = self._line_of(activity_type)
+        return line is not None and line.first() is not None
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def served_types(self) -> list[str]:
+        """Name the types for which somebody waits that may be served."""
         return [kind for kind, line in list(self.lines.items()) if line.first() is not None]
+
+    def of_types(self) -> list[str]:
+        """Name all types for which somebody waits."""
+        return [*self.served_types(), *(kind for kind, line in self.barred.items() if line.first() is not None)]
 
     def of_type(self, activity_type: str) -> list[Conversation]:
         """List all that wait for one type, in the order in which they would be served."""
-        line = self.lines.get(activity_type)
+        line = self._line_of(activity_type)
         return line.all() if line is not None else []
+
+    def counts(self) -> Counter[str]:
+        """Count those that wait, by type; types of which nobody does may be there with 0."""
+        lines = (*self.lines.items(), *self.barred.items())
+        return Counter({kind: line.count() for kind, line in lines})
 
     def all(self) -> list[Conversation]:
         """List all that wait, in the order in which they would be served."""
-        return sorted((each for line in self.lines.values() for each in line.all()), key=Conversation.rank)
+        lines = (*self.lines.values(), *self.barred.values())
+        return sorted((each for line in lines for each in line.all()), key=Conversation.rank)
+
+    def _line_of(self, activity_type: str) -> Line | None:
+        line = self.lines.get(activity_type)
+        return line if line is not None else self.barred.get(activity_type)
 
     def _first(self, activity_type: str) -> Conversation | None:
         line = self.lines.get(activity_type)
@@ -159,6 +206,7 @@ class WaitingRoom:
         """Forget those that have left from the middle."""
         waiting = self.all()
         self.lines, self._gone, self.count = {}, 0, 0
+        self.barred = {kind: Line() for kind in self.barred}
         for conversation in waiting:
             self.add(conversation)
 

@@ -19,6 +19,7 @@ from ..messages.drain import Unfinished
 from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
+from ..messages.limits import Limit
 from ..messages.operations import ActivityState, Operation, OperationKind
 from . import _decisions as decisions
 from . import _orders as orders
@@ -26,8 +27,10 @@ from ._announcing import Announcer
 from ._asking import conversation_for
 from ._book import Book
 from ._dead_letters import belongs
+from ._gates import Gate
 from ._letterbox import Letterbox
 from ._progress import EVENT_EVERY_S, unpack
+from ._queue_view import queue_row
 from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
 from ._texts import text_of
@@ -75,6 +78,8 @@ class ChannelActor(LinkedActor):
         try:
             self.take_in(self._tray)
             answer = self._handle(message)
+            if self._state.touched:
+                self._carry_out(self._state.settle())
             if self._tray and not self._closing:
                 self.take_in(self._tray)
         except LimenError:  # a refusal, before anything was changed
@@ -104,6 +109,8 @@ class ChannelActor(LinkedActor):
                 return self._freed(attempt.entry, self._state.returned(attempt, reason))
             case orders.Snapshot():
                 return [message.show(entry) for entry in self._state.serving(message.activity_type)]
+            case orders.ShowQueue():
+                return queue_row(self._state)
             case orders.SetManual(entry, slots):
                 return self._carry_out(self._state.set_manual(entry, slots))
             case orders.TakeSlot(entry):
@@ -126,6 +133,10 @@ class ChannelActor(LinkedActor):
                 return self._timed_out(message)
             case orders.Resume(conversation):
                 return self._carry_out(self._state.resume(conversation))
+            case orders.Setting():
+                return self._set(message)
+            case orders.TokenDue(gate):
+                return self._carry_out(self._state.token_due(gate))
             case orders.Routed():
                 return self._routed(message)
             case orders.Deploy(router):
@@ -163,11 +174,14 @@ class ChannelActor(LinkedActor):
     def take_in(self, tray: deque[Conversation]) -> bool:
         """Enter into the book what has come in. Called on the channel's turn."""
         self._book.waker = None
-        submit = self._state.submit
+        state = self._state
+        if state.gates:
+            state.now_s = self._runtime.now()
+        submit = state.submit
         watched = bool(self._book.listeners)
         while tray:
-            if self._state.saturated and not watched:
-                self._state.absorb(tray)
+            if state.saturated and not watched:
+                state.absorb(tray)
             try:
                 conversation = tray.popleft()
             except IndexError:  # all absorbed, or turned away by whoever closes the channel
@@ -183,6 +197,8 @@ class ChannelActor(LinkedActor):
             except BaseException as error:
                 self._not_taken_in(conversation, error)
                 raise
+        if state.touched:
+            self._carry_out(state.settle())
         return True
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
@@ -384,6 +400,39 @@ class ChannelActor(LinkedActor):
         if entry.inbox is not None:
             self._fanout.remove(entry.inbox)
 
+    # --- pauses and limits --------------------------------------------------------------------------------------
+
+    def _set(self, message: orders.Setting) -> None:
+        match message:
+            case orders.SetPaused():
+                self._set_paused(paused=message.paused)
+            case orders.SetLimit():
+                self._set_limit(message.activity_type, message.limit)
+        self._book.keeper = (message.keeper or self._book.keeper) if self._state.restrained else None
+
+    def _set_paused(self, *, paused: bool) -> None:
+        if paused is self._state.paused:
+            return
+        if paused:
+            self._state.pause()
+            self._announcer.tell_all(EventKind.PAUSED)
+        else:
+            self._announcer.tell_all(EventKind.RESUMED)
+            self._carry_out(self._state.unpause())
+
+    def _set_limit(self, activity_type: str, limit: Limit | None) -> None:
+        before = self._state.gates.get(activity_type)
+        if before is not None:
+            before.drop_timer()
+        self._state.now_s = self._runtime.now()
+        self._carry_out(self._state.limit(activity_type, limit))
+
+    def _set_alarm(self, gate: Gate) -> None:
+        assert gate.bucket is not None, "only a rate makes one wait for time"
+        gate.drop_timer()
+        delay_s = max(0.0, gate.bucket.opens_at_s - self._runtime.now())
+        gate.timer = self._notice_later(delay_s, orders.TokenDue(gate))
+
     # --- routing functions --------------------------------------------------------------------------------------
 
     def _deploy(self, router: Any) -> None:
@@ -446,6 +495,8 @@ class ChannelActor(LinkedActor):
                 self._remind(attempt, limit_s, delay_s)
             case decisions.Ask():
                 self._ask_router(each)
+            case decisions.Alarm(gate):
+                self._set_alarm(gate)
 
     def _hand_over(self, attempt: Attempt) -> None:
         try:
@@ -529,6 +580,7 @@ class ChannelActor(LinkedActor):
     def _recover(self) -> None:
         """Catch up on what the actor that crashed was told, or had decided, and never did."""
         state, active = self._state, self._slot.active
+        state.now_s = self._runtime.now()
         state.use(None if isinstance(active, LoadedRouter) else active)
         state.rebuild()
         self._go_on()
@@ -574,6 +626,8 @@ class ChannelActor(LinkedActor):
     def _close(self) -> None:
         self._closing = True  # from here on nothing is kept, and nothing taken in
         error = ChannelLifecycleError(self._state.name, "the channel has been closed")
+        for gate in self._state.gates.values():
+            gate.drop_timer()
         self._carry_out(self._state.close(error))
         for entry in list(self._state.candidates):
             self._leave(entry)

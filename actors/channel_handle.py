@@ -14,6 +14,8 @@ from pykka import ActorRef, Timeout
 
 from ..messages.channel import ChannelConfig, Delivery
 from ..messages.envelope import ANONYMOUS, Envelope
+from ..messages.limits import Limit
+from ..messages.pool import QueueRow
 from ..messages.restarts import RestartIntensity
 from ..messages.schema import Schema
 from . import _orders as orders
@@ -143,6 +145,25 @@ class ChannelHandle:
             return done.reply.get(timeout=COMMAND_TIMEOUT_S)
         except Timeout:  # far beyond what filters are given: the count is then of what is known
             return done.so_far()
+
+    # --- the queue ----------------------------------------------------------------------------------------------
+
+    def queue(self) -> QueueRow:
+        """Show who waits, what runs, what is limited. Raises `ChannelClosed`, `DeliveryFailed`, as all of these."""
+        row: QueueRow = self.session.ask(orders.ShowQueue())
+        return row
+
+    def pause(self) -> None:
+        """Let nothing start until `resume`: what runs goes on, what waits keeps its place. Idempotent."""
+        self.session.ask(orders.SetPaused(paused=True))
+
+    def resume(self) -> None:
+        """Let requests start again, in their order. Idempotent."""
+        self.session.ask(orders.SetPaused(paused=False))
+
+    def limit(self, activity_type: str, limit: Limit | None) -> None:
+        """Put a limit on an activity type in force; `None` lifts it."""
+        self.session.ask(orders.SetLimit(activity_type, limit))
 
     # --- changing and ending ------------------------------------------------------------------------------------
 

@@ -87,15 +87,29 @@ class ChannelSession(Book):
     def ask(self, message: object, timeout: float = COMMAND_TIMEOUT_S) -> Any:
         """Give an order and wait for the answer. Raises what the order raises, `ChannelClosed`, `DeliveryFailed`.
 
-        An order that was not carried out when this raises `DeliveryFailed` never will be, if it is revocable.
+        An order that was not carried out when this raises `DeliveryFailed` never will be, if it is revocable. A
+        setting is made even if the channel crashes meanwhile.
         """
         self.check_open()
+        if isinstance(message, orders.Setting):
+            return self._order(message, timeout)
         reply = self.ref().ask(message, block=False)
         try:
             return self._answer(reply, message, timeout)
         except (ActorDeadError, ActorCrashed) as error:
             self.check_open(error)
             raise DeliveryFailed(f"channel {self.name} crashed before it had carried out the order") from error
+
+    def _order(self, message: object, timeout: float) -> None:
+        """Say it, and wait until an actor has come so far. It ends, because each crash takes one of the restarts."""
+        self.notice(message)
+        while True:
+            try:
+                self._answer(self.ref().ask(orders.ARRIVED, block=False), message, timeout)
+            except (ActorDeadError, ActorCrashed) as error:
+                self.check_open(error)
+            else:
+                return
 
     def notice(self, message: object) -> None:
         """Say something that goes ahead of the backlog and outlives a crash. Never blocks; dropped after the close."""
@@ -197,7 +211,7 @@ class ChannelSession(Book):
         """Close for good; wait for it unless this is an actor's thread."""
         with self._lock:
             already, self.closed = self.closed, True
-            self.anchor = None
+            self.anchor = self.keeper = None
             ref = self._ref
         if already:
             return
@@ -212,7 +226,7 @@ class ChannelSession(Book):
     def let_go(self) -> None:
         """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
         self.closed = True
-        self.anchor = None
+        self.anchor = self.keeper = None
         if self._ref is not None and not self._ref.actor_stopped.is_set():
             post(self._ref, orders.Close())
         else:
@@ -261,7 +275,9 @@ class ChannelSession(Book):
             decided = [*self.unfinished, *self.state.close(error)]
             self.unfinished.clear()
             if self.closed:
-                self.anchor = None
+                self.anchor = self.keeper = None
+                for gate in self.state.gates.values():
+                    gate.drop_timer()
                 self.notices.clear()
                 self.fanout.close()
         self._turn_away(error)

@@ -11,8 +11,9 @@ from ..messages.activities import ActivityRequest, WorkerCapacity
 from ..messages.bus_errors import BusError, ChannelClosed
 from ..messages.dispatch_errors import UnknownDeadLetter
 from ..messages.errors import ChannelLifecycleError, ConfigError, InvalidCapacity, LimenError
+from ..messages.limits import Limit
 from ..messages.names import ChannelName, dispatch_channel
-from ..messages.pool import DispatchWorker, PoolRow
+from ..messages.pool import DispatchWorker, PoolRow, QueueRow
 from . import _orders as orders
 from ._core import Core
 from .attempt import Handler
@@ -141,6 +142,30 @@ class WorkerContext:
         except LimenError as error:
             raise ChannelLifecycleError(name, str(error)) from error
         return rows
+
+    # --- queues -------------------------------------------------------------------------------------------------
+
+    def pause(self, namespace: str, task_queue: str) -> None:
+        """Let nothing start on a task queue until `resume`: what runs goes on, what waits keeps its place. Idempotent.
+
+        Raises `InvalidChannelName`, `ChannelLifecycleError`, as do the following.
+        """
+        channel = self.channel(namespace, task_queue)
+        _order(channel, orders.SetPaused(paused=True, keeper=channel))
+
+    def resume(self, namespace: str, task_queue: str) -> None:
+        """Let requests of a task queue start again, in their order. Idempotent."""
+        _order(self.channel(namespace, task_queue), orders.SetPaused(paused=False))
+
+    def limit(self, namespace: str, task_queue: str, activity_type: str, limit: Limit | None) -> None:
+        """Put a limit on an activity type of a task queue in force; `None` lifts it."""
+        channel = self.channel(namespace, task_queue)
+        _order(channel, orders.SetLimit(activity_type, limit, keeper=channel))
+
+    def queue(self, namespace: str, task_queue: str) -> QueueRow:
+        """Show who waits on a task queue, what runs and what is limited."""
+        row: QueueRow = _order(self.channel(namespace, task_queue), orders.ShowQueue())
+        return row
 
     # --- dead letters -------------------------------------------------------------------------------------------
 

@@ -86,6 +86,8 @@ class Conversation:
     """Whether it was with a worker that died of one of several: it runs alone until it is known which."""
     waits_for: Any = None
     """The one worker whose slot it waits for, if the router chose it or it has to run alone."""
+    admitted = False
+    """Whether it is past the limits of its activity type, and has no attempt that stands for it there."""
     patience_over = False
     """Whether `schedule_to_start`, for which it waits even where nobody serves it, has passed."""
     bound: tuple[tuple[Any, ...], dict[str, Any]] | None = None

@@ -23,10 +23,11 @@ from .drain import DrainReport, Fate, Unfinished
 from .envelope import ANONYMOUS, Envelope
 from .errors import *  # noqa: F403 - the whole tree, listed there
 from .lifecycle import Down, ExitKind, ExitReason
+from .limits import Limit
 from .names import ChannelKind, ChannelName, dispatch_channel, history_channel, signal_channel
 from .operations import ActivityState, Operation, OperationKind
 from .payloads import Local, Payload
-from .pool import ConsumerId, ConsumerStateView, PoolRow
+from .pool import ConsumerId, ConsumerStateView, PoolRow, QueueRow, TypeRow
 
 if TYPE_CHECKING:
     from .codec import (
@@ -64,13 +65,16 @@ __all__ = [
     "Failed",
     "Fate",
     "HistoryEvent",
+    "Limit",
     "Local",
     "Operation",
     "OperationKind",
     "Payload",
     "PoolRow",
+    "QueueRow",
     "Schema",
     "SignalPayload",
+    "TypeRow",
     "Unfinished",
     "WorkerCapacity",
     "decode_ack",

@@ -39,6 +39,9 @@ class EventKind(StrEnum):
     """A request has its one outcome, whatever it went through. Told once for each."""
     PUBLISHED = "published"
     """A message was put into the inboxes of those who subscribed."""
+    PAUSED = "paused"
+    """The channel: nothing starts any more."""
+    RESUMED = "resumed"
     DRAINING = "draining"
     """A worker, or with no worker named the whole queue, ends what it has and takes nothing new."""
 

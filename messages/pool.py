@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 
+from .limits import Limit
+
 MAX_IN_FLIGHT = 2**32 - 1
 """The largest capacity a view shows; a larger one is clamped to it."""
 
@@ -91,3 +93,29 @@ class PoolRow:
     def free(self) -> int:
         """Slots that would take work now."""
         return 0 if self.draining else max(0, self.max_concurrent - self.in_flight)
+
+
+@attrs.frozen(kw_only=True)
+class TypeRow:
+    """One activity type of a queue."""
+
+    activity_type: str
+    waiting: int
+    running: int
+    limit: Limit | None = None
+
+
+@attrs.frozen(kw_only=True)
+class QueueRow:
+    """One queue as an operator wants to see it."""
+
+    channel_name: str
+    paused: bool
+    waiting: int
+    """Requests that have not been given to a worker, those between two tries apart."""
+    running: int
+    """Attempts that workers hold; what is cancelled counts until it has ended."""
+    bound: int
+    """How many may wait."""
+    types: tuple[TypeRow, ...] = ()
+    """The activity types of which something waits, runs or is limited, by name."""

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from limen.actors._channel_state import ChannelState
-from limen.actors._decisions import Ask, CallOff, Close, Decision, Note, Pause
+from limen.actors._decisions import Alarm, Ask, CallOff, Close, Decision, Note, Pause
+from limen.actors._gates import Gate
 from limen.actors.attempt import Attempt
 from limen.actors.conversation import Conversation
 from limen.actors.entry import Origin, WorkerEntry
@@ -100,10 +101,12 @@ class Notebook:
         self.called_off: list[Attempt] = []
         self.pauses: deque[Conversation] = deque()
         self.asks: list[Ask] = []
+        self.alarms: list[Gate] = []
+        """Gates at which somebody is to look when their next token is there."""
 
     def do(self, decided: Iterable[Decision]) -> list[Any]:
-        """Write down what was decided, and give it."""
-        decisions = list(decided)
+        """Write down what was decided, and what has become possible by it, and give it."""
+        decisions = [*decided, *self.state.settle()]
         for each in decisions:
             match each:
                 case Attempt():
@@ -118,6 +121,8 @@ class Notebook:
                     self.pauses.append(conversation)
                 case Ask():
                     self.asks.append(each)
+                case Alarm(gate):
+                    self.alarms.append(gate)
         return decisions
 
     def join(self, *entries: WorkerEntry) -> None:

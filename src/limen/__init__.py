@@ -12,8 +12,9 @@ from .messages.attempts import AttemptView
 from .messages.dead_letters import DeadLetter, DeadLetters
 from .messages.errors import *  # noqa: F403 - the whole tree, listed there
 from .messages.events import Event, EventKind, Outcome
+from .messages.limits import Limit
 from .messages.payloads import Local, Payload
-from .messages.pool import PoolRow
+from .messages.pool import PoolRow, QueueRow, TypeRow
 from .messages.retry import Retry
 
 __all__ = [
@@ -28,13 +29,16 @@ __all__ = [
     "EventStream",
     "Handle",
     "Limen",
+    "Limit",
     "Local",
     "MemoryRecorder",
     "Outcome",
     "Payload",
     "PoolRow",
+    "QueueRow",
     "Recorder",
     "Retry",
+    "TypeRow",
     "activity",
     "as_completed",
     "current",

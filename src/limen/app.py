@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from ._call import Call
+from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
 from ._workers import ExecutorKind, executor_for, router_for, slots_for
 from .activity import Activity
@@ -33,7 +34,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Limen:
+class Limen(QueueControls):
     """Workers and the work for them, inside this process.
 
     Starts nothing until it is used. Use it in a `with` or `async with` block, or call `close`. All methods may be

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from statekit import CRASH, DONE, NORMAL, Notebook, die, make_conversation, make_worker
 
-from limen.actors._decisions import Ask
+from limen.actors._decisions import Alarm, Ask
+from limen.actors._gates import GRAIN_S
 from limen.actors.attempt import Attempt
 from limen.actors.conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
 from limen.actors.entry import Origin, WorkerEntry
 from limen.actors.recorder import MemoryRecorder
 from limen.actors.routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
 from limen.messages.activities import Completed, Failed
+from limen.messages.limits import Limit
 from limen.messages.retry import Retry
 
 KINDS = ("a", "b")
@@ -86,12 +88,15 @@ class Channel(RuleBasedStateMachine):
     @initialize(
         workers=st.lists(st.tuples(st.integers(1, 4), SERVES, st.booleans()), min_size=1, max_size=3),
         router=st.sampled_from([*ROUTERS, "function", "function"]),
+        limits=st.dictionaries(st.sampled_from(KINDS), st.sampled_from([1, 2]), max_size=1),
     )
-    def begin(self, workers: list[tuple[int, tuple[str, ...], bool]], router: str) -> None:
-        """Begin with some workers."""
+    def begin(self, workers: list[tuple[int, tuple[str, ...], bool]], router: str, limits: dict[str, int]) -> None:
+        """Begin with some workers, and perhaps a limit."""
         for slots, types, supervised in workers:
             self.join(slots, types, prefetch=0, supervised=supervised)
         self.do(self.state.deploy(_router(router)))
+        for kind, most in limits.items():
+            self.do(self.state.limit(kind, Limit(max_concurrent=most)))
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +170,35 @@ class Channel(RuleBasedStateMachine):
         """Somebody swaps the router."""
         self.do(self.state.deploy(_router(name)))
 
+    @rule(paused=st.booleans())
+    def an_operator_pauses(self, *, paused: bool) -> None:
+        """Or lets the channel go on. Saying it twice changes nothing."""
+        if paused:
+            self.state.pause()
+        else:
+            self.do(self.state.unpause())
+
+    @rule(
+        kind=st.sampled_from(KINDS),
+        most=st.sampled_from([None, 0, 1, 1, 2, 3]),
+        rate=st.sampled_from([None, None, 1.0, 3.0]),
+        burst=st.sampled_from([None, 1, 2]),
+    )
+    def an_operator_limits(self, kind: str, most: int | None, rate: float | None, burst: int | None) -> None:
+        """Or changes a limit, or lifts it."""
+        limit = Limit(max_concurrent=most, rate=rate, burst=burst if rate is not None else None)
+        self.do(self.state.limit(kind, limit))
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 5.0]))
+    def time_passes(self, seconds: float) -> None:
+        """And those are told who wait for it."""
+        self.state.now_s += seconds
+        now_s = self.state.now_s + GRAIN_S
+        due = [each for each in self.book.alarms if each.bucket is not None and each.bucket.opens_at_s <= now_s]
+        self.book.alarms = [each for each in self.book.alarms if each not in due]
+        for gate in due:
+            self.do(self.state.token_due(gate))
+
     @rule(
         events=one_of(
             "chooses", "chooses", "chooses", "chooses_nobody", "chooses_a_ghost", "gives_up", "is_late", most=4
@@ -183,7 +217,8 @@ class Channel(RuleBasedStateMachine):
         if self.state.router is not None and not unsettled:
             now = self._seen()
             assert now == before, f"the next actor sees something else: {before} {now}"
-            assert not decided, f"the next actor decides something: {decided}"
+            unexpected = [each for each in decided if not isinstance(each, Alarm)]
+            assert not unexpected, f"the next actor decides something: {unexpected}"
 
     def _seen(self) -> Any:
         phases = [(each.id, each.phase) for each in self.conversations]
@@ -386,9 +421,44 @@ class Channel(RuleBasedStateMachine):
     @invariant()
     def nothing_waits_while_a_slot_that_serves_it_is_free(self) -> None:
         """Unless the routing function is being asked about somebody else."""
+        if self.state.paused:
+            return
         for conversation in self.state.waiting.all():
             free = self.state.candidates.least_loaded(conversation.activity_type)
-            assert free is None or (self.state.router is None and self.state.routing is not None)
+            gate = self.state.gates.get(conversation.activity_type)
+            shut = gate is not None and gate.shut
+            assert free is None or shut or (self.state.router is None and self.state.routing is not None)
+
+    @invariant()
+    def limits_are_kept(self) -> None:
+        """Exactly those count that a worker holds or was chosen for; and a gate is shut when that is enough."""
+        for kind, gate in self.state.gates.items():
+            running = [each for entry in self.state.candidates for each in entry.attempts if each.activity_type == kind]
+            chosen = [each for entry in self.state.candidates for each in entry.held]
+            routed = [each for each in self.state.apart if each.phase is ROUTING]
+            on_their_way = [each for each in chosen + routed if each.activity_type == kind]
+            assert all(each.admitted for each in on_their_way)
+            assert gate.running == len(running) + len(on_their_way)
+            assert gate.shut or gate.lets_in(self.state.now_s)
+            assert gate.shut is (kind in self.state.waiting.barred)
+
+    @invariant()
+    def nobody_waits_at_an_open_gate(self) -> None:
+        """A gate that is shut has a reason, or somebody will look."""
+        for kind, gate in self.state.gates.items():
+            if not gate.shut or not self.state.waiting.has_any(kind):
+                continue
+            assert not gate.lets_in(self.state.now_s) or (gate.alarmed and gate in self.book.alarms)
+            if gate.waits_for_time(self.state.now_s):
+                assert gate.alarmed
+                assert gate in self.book.alarms
+
+    @invariant()
+    def only_what_is_past_its_gate_is_admitted(self) -> None:
+        """Whoever waits in line, or between two tries, or has ended, counts nowhere."""
+        held = {each for entry in self.state.candidates for each in entry.held}
+        for each in self.conversations:
+            assert not each.admitted or each in held or each.phase is ROUTING
 
     @invariant()
     def nothing_waits_for_nobody(self) -> None:
@@ -422,7 +492,7 @@ class Channel(RuleBasedStateMachine):
     def held_requests_wait_for_a_reason(self) -> None:
         """The worker that they wait for is there, and cannot take the first of them."""
         for entry in self.state.candidates:
-            assert entry.next_held() is None
+            assert entry.next_held() is None or self.state.paused
             assert entry.settled is not (entry.reserved or bool(entry.held))
             assert all(each.waits_for is entry for each in entry.held)
 
@@ -441,7 +511,8 @@ class Channel(RuleBasedStateMachine):
             least = min(free, key=lambda each: (each.load, each.order), default=None)
             assert self.state.candidates.least_loaded(kind) is least
             if kind in self.state.saturated:
-                assert not free
+                assert not free or self.state.paused
+                assert kind not in self.state.gates
 
     def teardown(self) -> None:
         """At the close every conversation gets its outcome, and only those that wait for it are called off."""

@@ -1,6 +1,7 @@
 """Every scenario of the suite, on a few seeds; `make sim` runs thousands. A failure prints how to replay it."""
 
 import pytest
+import simqueues  # noqa: F401 - its scenarios are listed with the others
 import simscenarios
 
 from limen.testing import simulated

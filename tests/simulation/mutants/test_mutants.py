@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import simmutants
+import simqueues  # noqa: F401 - its scenarios are listed with the others
 import simscenarios
 
 from limen.testing import Faults, SimulationError, simulated

@@ -1,0 +1,70 @@
+"""What an operator may do to an application's queues while they work: look at one, pause it, limit it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .activity import Activity
+from .actors import _orders as orders
+from .messages.errors import ConfigError
+from .messages.limits import Limit
+from .messages.pool import QueueRow
+
+
+class QueueControls:
+    """The part of `Limen` that is for operators. Every method may be called on any thread, at any time.
+
+    They raise `ChannelLifecycleError` where the queue cannot be reached.
+    """
+
+    def queue(self, queue: str) -> QueueRow:
+        """Show one queue: how many wait and run, by activity; whether it is paused; its limits. A copy."""
+        row: QueueRow = self._order(queue, orders.ShowQueue())
+        return row
+
+    def pause(self, queue: str) -> None:
+        """Let nothing start on a queue until `resume`.
+
+        What runs goes on, what waits keeps its place, and dispatches still come in and wait; their time limits run.
+        When this returns nothing more is handed over; what a child process holds in advance still starts. No-op for a
+        queue that is paused.
+        """
+        self._order(queue, orders.SetPaused(paused=True))
+
+    def resume(self, queue: str) -> None:
+        """Let a queue go on, in the order of those that wait. No-op for one that is not paused."""
+        self._order(queue, orders.SetPaused(paused=False))
+
+    def limit(
+        self,
+        queue: str,
+        activity: Activity[..., Any] | str,
+        *,
+        max_concurrent: int | None = None,
+        rate: float | None = None,
+        per: float = 1.0,
+        burst: int | None = None,
+    ) -> None:
+        """Limit one activity on a queue, over all its workers, in place of the limit before. With neither, lift it.
+
+        At most `max_concurrent` run at once. At most `rate` start in `per` seconds, evenly spread: after a quiet time
+        `burst` at once (by default 1, or what comes in a twentieth of a second), so that in any `T` seconds no more
+        than `burst + rate * T / per` start. Retries count as starts. What is beyond the limit waits, keeps its order,
+        and lets other activities pass. `activity` is given as such, or by its name. Raises `ConfigError`.
+        """
+        limit = Limit(max_concurrent=max_concurrent, rate=rate, per_s=per, burst=burst)
+        kind = _type_of(queue, activity)
+        self._order(queue, orders.SetLimit(kind, None if limit.is_none else limit))
+
+    def _order(self, queue: str, order: object) -> Any:
+        raise NotImplementedError
+
+
+def _type_of(queue: str, activity: object) -> str:
+    if isinstance(activity, str) and activity:
+        return activity
+    if not isinstance(activity, Activity):
+        raise ConfigError("activity", f"must be an activity, or the name of one, not {activity!r}")
+    if activity.queue != queue:
+        raise ConfigError("activity", f"{activity.name} is for queue {activity.queue!r}, not {queue!r}")
+    return activity.name
