@@ -13,7 +13,7 @@ import sys
 
 from harness import Bound, Row
 
-NAMES = ("actors", "dispatch", "process", "system", "simulation")
+NAMES = ("actors", "dispatch", "process", "system", "scale", "simulation")
 
 
 def main(arguments: list[str]) -> int:
