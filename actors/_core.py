@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from pykka import ActorDeadError, ActorRef, Timeout
@@ -20,6 +20,7 @@ from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
 from ..messages.restarts import RestartIntensity
 from . import _orders as orders
+from ._directory import Directory
 from ._texts import kind_and_text
 from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
@@ -43,37 +44,77 @@ class Core:
         self._lock = runtime().create_lock()
         self._given = supervisor
         self._make_supervisor = make_supervisor
+        self._directory = Directory(supervisor)
         self._root: ActorRef[ContextActor] | None = None
-        self._blueprints: weakref.WeakKeyDictionary[Blueprint, None] = weakref.WeakKeyDictionary()
-        """In the order of registration, which is the order in which they are ended."""
 
-    def ask(self, message: object, name: str) -> Any:
-        """Ask the root. Raises `ChannelLifecycleError` within a bound, whatever state the root is in."""
+    # --- looking ------------------------------------------------------------------------------------------------
+    # What has been made is looked up; only what has not is asked for. Each raises `ChannelLifecycleError`, within a
+    # bound, whatever state the root is in.
+
+    def next_worker_id(self, name: str) -> str:
+        """Give a worker id that was never given before."""
+        self._live_root(name)
+        return self._directory.next_worker_id()
+
+    def channel(self, name: ChannelName) -> ChannelHandle:
+        """Give the channel of this name; made if need be."""
+        self._live_root(str(name))
+        channel = self._directory.open_channel(str(name))
+        if channel is None:
+            channel = self._ask(ChannelFor(name), str(name))
+        return channel
+
+    def find_channel(self, name: str) -> ChannelHandle | None:
+        """Give the channel of this name if there is one. Starts nothing."""
+        if self._root is None:
+            return None
+        self._live_root(name)
+        return self._directory.channels.get(name)
+
+    def supervisor(self, name: str) -> ActorRef[Any]:
+        """Give the supervisor, for a worker of this channel; made if need be."""
+        self._live_root(name)
+        supervisor = self._directory.live_supervisor()
+        if supervisor is None:
+            supervisor = self._ask(TheSupervisor(name), name)
+        return supervisor
+
+    def _ask(self, message: object, name: str) -> Any:
         try:
-            return self._ref(name).ask(message, timeout=COMMAND_TIMEOUT_S)
+            return self._live_root(name).ask(message, timeout=COMMAND_TIMEOUT_S)
         except ChannelLifecycleError:
             raise
         except Exception as error:
-            why = (
-                "the context has been closed"
-                if self.closed
-                else f"the pool's root is not usable: {kind_and_text(error)}"
-            )
-            raise ChannelLifecycleError(name, why) from error
+            raise ChannelLifecycleError(name, self._why_not(kind_and_text(error))) from error
 
-    def find(self, message: object, name: str) -> Any:
-        """Ask the root if it has been started, without starting it."""
-        return self.ask(message, name) if self._root is not None else None
+    def _check_open(self, name: str) -> None:
+        if self.closed:
+            raise ChannelLifecycleError(name, "the context has been closed")
 
-    def _ref(self, name: str) -> ActorRef[ContextActor]:
+    def _why_not(self, detail: str) -> str:
+        return "the context has been closed" if self.closed else f"the pool's root is not usable: {detail}"
+
+    def _live_root(self, name: str) -> ActorRef[ContextActor]:
         root = self._root
-        if root is not None:
-            return root
+        if root is None:
+            root = self._started_root(name)
+        if self.closed or root.actor_stopped.is_set():
+            raise ChannelLifecycleError(name, self._why_not("it has ended"))
+        return root
+
+    def _started_root(self, name: str) -> ActorRef[ContextActor]:
+        try:
+            return self._start_root(name)
+        except ChannelLifecycleError:
+            raise
+        except Exception as error:
+            raise ChannelLifecycleError(name, self._why_not(kind_and_text(error))) from error
+
+    def _start_root(self, name: str) -> ActorRef[ContextActor]:
         with self._lock:
-            if self.closed:
-                raise ChannelLifecycleError(name, "the context has been closed")
+            self._check_open(name)
             if self._root is None:
-                self._root = ContextActor.start(self._given, self._make_supervisor)
+                self._root = ContextActor.start(self._directory, self._make_supervisor)
                 weakref.finalize(self, post, self._root, Abandoned()).atexit = False
             return self._root
 
@@ -81,26 +122,21 @@ class Core:
 
     def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
-        with self._lock:
-            self._blueprints[blueprint] = None
-        with ExitStack() as undo:
-            undo.callback(blueprint.note_gone, ExitReason.normal())
-            undo.callback(blueprint.retire)
-            try:
-                if blueprint.owned:
-                    self._spawn(str(name), blueprint, undo, restart=restart)
-                self._insert(name, blueprint, undo)
-                registration = WorkerRegistration(self, blueprint)
-            except ChannelLifecycleError:
+        self._directory.enter(blueprint)
+        try:
+            if blueprint.owned:
+                self._spawn(str(name), blueprint, restart=restart)
+            self._insert(name, blueprint)
+            registration = WorkerRegistration(self, blueprint)
+            self._check_open(str(name))  # whoever closed it meanwhile may have come too early for this one
+        except BaseException as error:
+            self._undo(blueprint)
+            if isinstance(error, ChannelLifecycleError) or not isinstance(error, Exception):
                 raise
-            except Exception as error:
-                raise ChannelLifecycleError(str(name), kind_and_text(error)) from error
-            if self.closed:  # meanwhile; whoever closes it may have come too early for this one
-                raise ChannelLifecycleError(str(name), "the context has been closed")
-            undo.pop_all()
+            raise ChannelLifecycleError(str(name), kind_and_text(error)) from error
         return registration
 
-    def _spawn(self, name: str, blueprint: Blueprint, undo: ExitStack, *, restart: bool) -> None:
+    def _spawn(self, name: str, blueprint: Blueprint, *, restart: bool) -> None:
         """Start the participant as a child of the supervisor."""
         from ..messages.supervision import ChildSpec, RestartType, StartChild
 
@@ -111,29 +147,37 @@ class Core:
             intensity=RESTARTS if restart else None,
             on_given_up=blueprint.give_up,
         )
-        supervisor = self.ask(TheSupervisor(name), name)
-        undo.callback(blueprint.let_go)
+        supervisor = self.supervisor(name)
         blueprint.live_under(supervisor, spec.id)
-        undo.callback(_stop_participant, blueprint)
         supervisor.ask(StartChild(spec), timeout=COMMAND_TIMEOUT_S)
 
-    def _insert(self, name: ChannelName, blueprint: Blueprint, undo: ExitStack) -> None:
-        """Subscribe, arm, and only then let the worker be offered."""
-        channel: ChannelHandle = self.ask(ChannelFor(name), str(name))
-        session, inbox = channel.session, blueprint.make_inbox()
-        undo.callback(session.notice, orders.Unsubscribe(inbox))
-        session.ask(orders.Subscribe(inbox))
-        entry = blueprint.make_first_entry(channel, inbox)
-        undo.callback(blueprint.let_go)
+    def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
+        """Arm, and only then let the channel subscribe and offer the worker."""
+        channel = self.channel(name)
+        entry = blueprint.make_first_entry(channel, blueprint.make_inbox())
         blueprint.arm(entry)
         if entry.exited is not None and not entry.comes_back:
             reason = entry.exited.reason
             raise ChannelLifecycleError(str(name), f"the participant of {entry.worker_id} is dead: {reason}")
-        undo.callback(session.notice, orders.Leave(entry))
         try:
-            session.ask(orders.Join(entry))
+            channel.session.ask(orders.Join(entry))
         except ChannelClosed as error:
             raise ChannelLifecycleError(str(name), "the channel is missing: it was closed meanwhile") from error
+
+    def _undo(self, blueprint: Blueprint) -> None:
+        """Undo what has been done of a registration, the last step first; each of them, even if one before it fails."""
+        with ExitStack() as steps:
+            steps.callback(self._directory.forget, blueprint)
+            steps.callback(blueprint.note_gone, ExitReason.normal())
+            steps.callback(_stop_participant, blueprint)
+            steps.callback(blueprint.let_go)
+            if blueprint.channel is not None and blueprint.entry is not None:
+                steps.callback(blueprint.channel.session.notice, orders.Leave(blueprint.entry))
+            steps.callback(blueprint.retire)
+
+    def claim(self, blueprint: Blueprint) -> bool:
+        """Say that a worker leaves: `True` for the first caller, who has to see to it. Any thread, never waits."""
+        return self._directory.claim(blueprint)
 
     def take_out(self, blueprint: Blueprint) -> tuple[Unfinished, ...]:
         """Take a worker out: inactive, pruned, unsubscribed, unwatched, and its participant stopped if it is ours.
@@ -150,6 +194,7 @@ class Core:
             blueprint.let_go()
             _stop_participant(blueprint)
             blueprint.note_gone(ExitReason.normal())
+            self._directory.forget(blueprint)
 
     def forsake(self, blueprint: Blueprint) -> None:
         """Do the same without ever waiting, in a garbage collection: only posts."""
@@ -163,32 +208,22 @@ class Core:
         """Unregister all, close the channels, stop the supervisor if it is ours, then the root. Idempotent."""
         with self._lock:
             already, self.closed = self.closed, True
-            root, blueprints = self._root, tuple(self._blueprints)
+            root, blueprints = self._root, self._directory.workers()
         if already or root is None:
             return
         for blueprint in blueprints:
             blueprint.retire()
         if here.mailbox is not None:  # an actor that waited for others here might be waited for itself
-            tell(root, Abandoned(blueprints))
+            tell(root, Abandoned())
             return
         deadline_s = runtime().now() + timeout
-        channels, supervisor = self._shut(root, blueprints)
-        for channel in channels:
+        with suppress(ActorDeadError, ActorCrashed, Timeout, SelfAskError):  # it does without
+            root.ask(Shut(), timeout=COMMAND_TIMEOUT_S)
+        for channel in list(self._directory.channels.values()):
             channel.close(_left(deadline_s))
-        self._end_participants(supervisor, blueprints, deadline_s)
+        self._end_participants(self._directory.supervisor, blueprints, deadline_s)
         _stop(root, deadline_s)
         _wait_for_executors(blueprints, deadline_s)
-
-    def _shut(
-        self, root: ActorRef[ContextActor], blueprints: tuple[Blueprint, ...]
-    ) -> tuple[list[ChannelHandle], ActorRef[Any] | None]:
-        try:
-            reply: Any = root.ask(Shut(), timeout=COMMAND_TIMEOUT_S)
-            channels, supervisor = reply
-        except (ActorDeadError, ActorCrashed, Timeout, SelfAskError):  # do with what its workers know
-            channels = list(dict.fromkeys(each.channel for each in blueprints if each.channel is not None))
-            supervisor = next((each.supervisor for each in blueprints if each.supervisor is not None), None)
-        return channels, supervisor
 
     def _end_participants(
         self, supervisor: ActorRef[Any] | None, blueprints: tuple[Blueprint, ...], deadline_s: float

@@ -46,10 +46,14 @@ class Fanout:
             case orders.Publish() if message.claim():
                 return self._publish(message)
             case orders.Subscribe(inbox) if message.claim():
-                self._inboxes[id(inbox)] = inbox
+                self.add(inbox)
             case orders.Evolve() if message.claim():
                 return self._evolve(message)
         return None
+
+    def add(self, inbox: Inbox) -> None:
+        """Deliver here, too, from now on."""
+        self._inboxes[id(inbox)] = inbox
 
     def remove(self, inbox: Inbox) -> None:
         """Deliver here no more; what is unread is discarded."""

@@ -21,6 +21,10 @@ from .runtime import here, runtime
 class Doorkeeper(Protocol):
     """Who takes workers out of the pool: what all copies of a context share."""
 
+    def claim(self, blueprint: Blueprint) -> bool:
+        """Say that a worker leaves: `True` for the first caller, who has to see to it. Never waits."""
+        ...
+
     def take_out(self, blueprint: Blueprint) -> tuple[Unfinished, ...]:
         """Take a worker out, step by step; give what it had not done. Blocks for a moment."""
         ...

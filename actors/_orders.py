@@ -68,14 +68,14 @@ class WorkerDown:
 
 @attrs.frozen(eq=False, repr=False)
 class Join:
-    """Let a worker be offered; its watch is armed."""
+    """Subscribe a worker's inbox and let the worker be offered; its watch is armed."""
 
     entry: WorkerEntry
 
 
 @attrs.frozen(eq=False, repr=False)
 class Rejoin:
-    """Let the next incarnation of a worker be offered, unless it was unregistered meanwhile."""
+    """The same for the next incarnation of a worker, unless it was unregistered meanwhile."""
 
     entry: WorkerEntry
 

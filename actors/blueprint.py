@@ -127,7 +127,6 @@ class Blueprint:
 
     def _rejoin(self, entry: WorkerEntry) -> None:
         assert self.channel is not None, "an entry belongs to a channel"
-        self.channel.session.notice(orders.Subscribe(entry.inbox))
         self.arm(entry)
         self.channel.session.notice(orders.Rejoin(entry))
 

@@ -334,7 +334,7 @@ class ChannelActor(LinkedActor):
     # --- the pool -----------------------------------------------------------------------------------------------
 
     def _join(self, entry: WorkerEntry) -> None:
-        """Insert a worker whose watch is armed. Raises `ChannelLifecycleError` for a live duplicate id."""
+        """Subscribe and insert a worker whose watch is armed. `ChannelLifecycleError` for a live duplicate id."""
         self._bury_dead_twin(entry)
         other = self._state.candidates.entries.get(entry.worker_id) or self._state.vacancies.get(entry.worker_id)
         if other is not None and other.origin is not entry.origin:
@@ -351,6 +351,8 @@ class ChannelActor(LinkedActor):
             if listed is not entry:  # perhaps its own next incarnation, which was quicker
                 self._close_inbox(entry)
             return
+        if entry.inbox is not None:
+            self._fanout.add(entry.inbox)
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
         if self._is_listed(entry):

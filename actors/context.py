@@ -19,7 +19,7 @@ from ._core import Core
 from .attempt import Handler
 from .blueprint import Blueprint
 from .channel_handle import ChannelHandle
-from .context_actor import ChannelFor, ContextActor, FindChannel, NextWorkerId
+from .context_actor import ContextActor
 from .conversation import Conversation
 from .entry import WorkerEntry
 from .registration import WorkerRegistration
@@ -83,7 +83,7 @@ class WorkerContext:
         """
         name = dispatch_channel(namespace, task_queue)
         _check_capacity(capacity, handlers)
-        worker_id = self._core.ask(NextWorkerId(), str(name))
+        worker_id = self._core.next_worker_id(str(name))
         blueprint = Blueprint(worker_id, capacity, handlers=handlers, executor=executor, supervised=restart)
         return self._core.register(name, blueprint, restart=restart)
 
@@ -122,14 +122,11 @@ class WorkerContext:
 
     def find_channel(self, channel: ChannelName | str) -> ChannelHandle | None:
         """Give a channel that exists."""
-        handle: ChannelHandle | None = self._core.find(FindChannel(str(channel)), str(channel))
-        return handle
+        return self._core.find_channel(str(channel))
 
     def channel(self, namespace: str, task_queue: str) -> ChannelHandle:
         """Give the channel of a task queue; made if need be."""
-        name = dispatch_channel(namespace, task_queue)
-        handle: ChannelHandle = self._core.ask(ChannelFor(name), str(name))
-        return handle
+        return self._core.channel(dispatch_channel(namespace, task_queue))
 
     def _look(self, name: str, snapshot: orders.Snapshot) -> list[Any]:
         channel = self.find_channel(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -35,13 +35,16 @@ class WorkerRegistration:
     Use it in a `with` block, or call `unregister`. All methods may be called on any thread.
     """
 
-    __slots__ = ("__weakref__", "_blueprint", "_finalizer", "_registrar")
+    __slots__ = ("__weakref__", "_blueprint", "_registrar")
 
     def __init__(self, registrar: Doorkeeper, blueprint: Blueprint) -> None:
         self._registrar = registrar
         self._blueprint = blueprint
-        self._finalizer = weakref.finalize(self, _drop, registrar, blueprint)
-        self._finalizer.atexit = False
+
+    def __del__(self) -> None:
+        """Give the place up: nobody holds it. Runs on any thread, in the middle of anything, and only posts."""
+        if not sys.is_finalizing() and self._registrar.claim(self._blueprint):
+            self._registrar.forsake(self._blueprint)
 
     def __repr__(self) -> str:
         """Show id, channel and state only."""
@@ -177,7 +180,7 @@ class WorkerRegistration:
         drain. A second call, or one after a crash, does nothing; one during a drain ends the drain. Raises
         `ChannelLifecycleError` if the pool could not be told; the rest is done all the same.
         """
-        if self._finalizer.detach() is None and not self._is_draining:
+        if not self._registrar.claim(self._blueprint) and not self._is_draining:
             return
         if drain > 0 and here.mailbox is None:
             self.drain(drain)
@@ -195,12 +198,12 @@ class WorkerRegistration:
         A second drain waits for the same end, within its own time; of a worker that is gone there is nothing to drain.
         Raises `ChannelLifecycleError` if the pool could not be told; the worker has left all the same.
         """
-        self._finalizer.detach()
+        self._registrar.claim(self._blueprint)
         return Leaving(self._registrar, self._blueprint, timeout).run()
 
     async def adrain(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109 - a bound of the drain, not the wait
         """Do as `drain` does, without blocking the event loop. Whoever is cancelled leaves the drain to itself."""
-        self._finalizer.detach()
+        self._registrar.claim(self._blueprint)
         return await Leaving(self._registrar, self._blueprint, timeout).run_async()
 
     @property
@@ -246,8 +249,3 @@ def _checked_slots(slots: Any) -> int:
     if not isinstance(slots, int) or isinstance(slots, bool) or slots < 0:
         raise InvalidCapacity("in_flight", f"must be an int of 0 or more, not {slots!r}")
     return slots
-
-
-def _drop(registrar: Doorkeeper, blueprint: Blueprint) -> None:
-    """Give the place up because nobody holds it. Runs on any thread, also in a garbage collection: only posts."""
-    registrar.forsake(blueprint)

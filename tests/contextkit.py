@@ -16,12 +16,13 @@ from pykka import ActorRef, ActorRegistry, ThreadingActor
 from limen.actors import _core as core_module
 from limen.actors import _orders as orders
 from limen.actors import context as context_module
+from limen.actors._channel_state import ChannelState
+from limen.actors._core import Core
 from limen.actors._fanout import Fanout
 from limen.actors.blueprint import Blueprint
 from limen.actors.channel import ChannelActor
 from limen.actors.channel_session import ChannelSession
 from limen.actors.context import WorkerContext
-from limen.actors.context_actor import ChannelFor, ContextActor, NextWorkerId, TheSupervisor
 from limen.messages.activities import ActivityRequest, WorkerCapacity
 from limen.messages.codec import decode_request, encode_request
 from limen.messages.dispatch import DispatchRequest
@@ -118,17 +119,18 @@ class Step:
 
 JOINING = {
     "validate": Step(context_module, "dispatch_channel"),
-    "id": Step(ContextActor, "on_receive", NextWorkerId),
-    "supervisor": Step(ContextActor, "on_receive", TheSupervisor),
+    "id": Step(Core, "next_worker_id"),
+    "supervisor": Step(Core, "supervisor"),
     "spawn": Step(Blueprint, "start"),
-    "session": Step(ContextActor, "on_receive", ChannelFor),
-    "subscribe": Step(ChannelSession, "ask", orders.Subscribe),
+    "session": Step(Core, "channel"),
     "entry": Step(Blueprint, "make_first_entry"),
     "arm": Step(Blueprint, "arm"),
-    "insert": Step(ChannelSession, "ask", orders.Join),
+    "join": Step(ChannelSession, "ask", orders.Join),
+    "subscribe": Step(Fanout, "add"),
+    "insert": Step(ChannelState, "join"),
     "registration": Step(core_module, "WorkerRegistration"),
 }
-"""The steps of a registration, in order."""
+"""The steps of a registration, in order. The channel takes "subscribe" and "insert", both on the turn of "join"."""
 
 LEAVING = {
     "inactive": Step(Blueprint, "retire"),

@@ -94,14 +94,14 @@ def test_an_owned_participant_ignores_what_it_is_sent_and_stops_when_told(contex
 
 
 def test_a_registration_is_one_watch_on_exactly_its_participant(context):
-    """LM-02, GR-09: no actor and no thread of its own; armed after the subscription and before the pool."""
+    """LM-02, GR-09: no actor and no thread of its own; armed before the channel knows of the worker."""
     with linked_actor() as participant:
         kept = context.register_worker(*QUEUE, ONE)
         actors, threads = len(ActorRegistry.get_all()), threading.active_count()
-        with recorded({name: JOINING[name] for name in ("subscribe", "arm", "insert")}) as order:
+        with recorded({name: JOINING[name] for name in ("arm", "subscribe", "insert")}) as order:
             registration = _register(context, participant.it)
 
-        assert order == ["subscribe", "arm", "insert"]
+        assert order == ["arm", "subscribe", "insert"]
         assert len(_watchers(participant.it)) == 1
         assert (len(ActorRegistry.get_all()), threading.active_count()) == (actors, threads)
         assert registration.is_active
@@ -264,7 +264,7 @@ def test_a_death_before_the_watch_is_told_at_once(context, kind):
     with PARTICIPANTS[kind]() as participant:
         participant.end()
         wait_until(lambda: not participant.is_alive())
-        with recorded({"insert": JOINING["insert"]}) as order, pytest.raises(ChannelLifecycleError, match="dead"):
+        with recorded({"insert": JOINING["join"]}) as order, pytest.raises(ChannelLifecycleError, match="dead"):
             _register(context, participant.it)
 
         assert order == []
@@ -341,7 +341,7 @@ def test_what_is_not_ours_is_never_ended(kind):
             del dropped
             gc.collect()
             assert ended.wait(WAIT_S)
-            with instead(JOINING["insert"], raising(RuntimeError(INJECTED))), pytest.raises(ChannelLifecycleError):
+            with instead(JOINING["join"], raising(RuntimeError(INJECTED))), pytest.raises(ChannelLifecycleError):
                 _register(context, participant.it, "failed")
             after_failing = participant.is_alive()
             kept = _register(context, participant.it, "kept")
