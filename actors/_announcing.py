@@ -24,6 +24,8 @@ from .entry import WorkerEntry
 
 logger = logging.getLogger("limen")
 
+_COMPLETED = Completed()
+
 
 class Announcer:
     """Calls every listener with every event, in order. What one of them raises is logged."""
@@ -34,8 +36,7 @@ class Announcer:
 
     def listen(self, message: orders.Listen) -> None:
         """Add a listener, or take one off."""
-        others = tuple(each for each in self._book.listeners if each != message.listener)
-        self._book.listeners = (*others, message.listener) if message.on else others
+        self._book.listen(message.listener, message.kinds if message.on else frozenset())
 
     def tell_of(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
         """Tell what became of an attempt."""
@@ -51,6 +52,19 @@ class Announcer:
         """Tell how far an attempt has got."""
         if self._book.listeners:
             self._say(EventKind.PROGRESS, attempt.entry, attempt.conversation, progress=details)
+
+    def tell_of_start(self, attempt: Attempt) -> None:
+        """Tell that an attempt is handed to its worker."""
+        if self._book.listeners:
+            kind = EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED
+            self._say(kind, attempt.entry, attempt.conversation)
+
+    def tell_of_turn(self, attempt: Attempt, following: object) -> None:
+        """Tell that a slot is done with an attempt, whose caller gets a result, and what it goes on with."""
+        self.tell_of(EventKind.FINISHED, attempt)
+        self.tell_of_end(attempt.conversation, _COMPLETED)
+        if isinstance(following, Attempt):
+            self.tell_of_start(following)
 
     def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
@@ -74,6 +88,7 @@ class Announcer:
             text_of(outcome) if isinstance(outcome, BaseException) else "",
             outcome=outcome_of(outcome),
             took_s=self._since(conversation.accepted_s),
+            attempts=len(conversation.attempts),
         )
 
     def follow(self, message: orders.Publish, done: Delivery | Round | None) -> Delivery | Round | None:
@@ -107,7 +122,11 @@ class Announcer:
         outcome: Outcome | None = None,
         took_s: float | None = None,
         progress: object = None,
+        attempts: int = 0,
     ) -> None:
+        hearers = self._book.hearers[kind]
+        if not hearers:
+            return
         event = Event(
             kind=kind,
             channel_name=self._book.name,
@@ -120,8 +139,9 @@ class Announcer:
             outcome=outcome,
             took_s=took_s,
             progress=progress,
+            attempts=attempts,
         )
-        for listener in self._book.listeners:
+        for listener in hearers:
             try:
                 listener(event)
             except BaseException:  # not even SystemExit may end the channel

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..messages.channel import ChannelConfig
-from ..messages.events import Event
+from ..messages.events import Event, EventKind
 from ..messages.pool import ChannelFigures
 from ._channel_state import ChannelState
 from ._dead_letters import LetterStore
@@ -14,6 +14,10 @@ from ._decisions import Decision
 from ._fanout import Fanout
 from .conversation import Conversation
 from .router_loader import RoutingSlot
+
+Listener = Callable[[Event], object]
+
+EVERYTHING = frozenset(EventKind)
 
 
 class Book:
@@ -25,7 +29,10 @@ class Book:
         self.state = ChannelState(self.name, queue_limit=queue_limit)
         self.fanout = Fanout(config)
         self.routing_slot = RoutingSlot(self.state.router)
-        self.listeners: tuple[Callable[[Event], object], ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
+        self.hearers: dict[EventKind, tuple[Listener, ...]] = dict.fromkeys(EventKind, ())
+        """Those of them that want to hear of each kind."""
+        self._interests: tuple[tuple[Listener, frozenset[EventKind]], ...] = ()
         self.tray: deque[Conversation] = deque()
         """Requests that have come in and are not in the book yet. Any thread may append."""
         self.waker: Callable[[], object] | None = None
@@ -43,6 +50,13 @@ class Book:
         self.incarnation = 0
         """How many actors have worked on it so far."""
 
+    def listen(self, listener: Listener, kinds: frozenset[EventKind] = EVERYTHING) -> None:
+        """Call this with every event of these kinds; with none, call it no more. On the channel's turn."""
+        others = tuple(each for each in self._interests if each[0] != listener)
+        self._interests = (*others, (listener, kinds)) if kinds else others
+        self.hearers = {kind: tuple(each for each, wanted in self._interests if kind in wanted) for kind in EventKind}
+        self.listeners = tuple(each for each, _ in self._interests)
+
     def figures(self) -> ChannelFigures:
         """Count what there is. On the channel's turn, so that the figures agree."""
         return ChannelFigures(
@@ -51,6 +65,7 @@ class Book:
             open=self.state.open_count(),
             subscribers=len(self.fanout),
             unread=self.fanout.unread,
+            dead_letters=len(self.letters),
         )
 
     def notice(self, message: object) -> None:

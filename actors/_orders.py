@@ -12,7 +12,7 @@ from ..messages.activities import Completed, Failed
 from ..messages.channel import Delivery
 from ..messages.envelope import Envelope
 from ..messages.errors import ConfigError
-from ..messages.events import Event
+from ..messages.events import Event, EventKind
 from ..messages.lifecycle import Down, ExitReason
 from ..messages.limits import Limit
 from ._decisions import Ask
@@ -304,10 +304,11 @@ class Noticed:
 
 @attrs.frozen(eq=False, repr=False)
 class Listen:
-    """Call this with every event, or, with `on=False`, call it no more. It must not block."""
+    """Call this with every event of these kinds, or, with `on=False`, call it no more. It must not block."""
 
     listener: Callable[[Event], object]
     on: bool = True
+    kinds: frozenset[EventKind] = frozenset(EventKind)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..messages.activities import ActivityRequest, Completed, Failed
 from ..messages.attempts import AttemptView
+from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from ..messages.payloads import Local, Payload
 
@@ -132,8 +133,8 @@ class Report(Protocol):
 class Postbox(Protocol):
     """Where an executor's news goes: the lasting address of a channel."""
 
-    listeners: tuple[Any, ...]
-    """Those who follow its events."""
+    hearers: dict[EventKind, tuple[Any, ...]]
+    """Those who follow its events, by kind."""
 
     def notice(self, message: object) -> None:
         """Say something ahead of the backlog. Any thread; never blocks."""

@@ -212,9 +212,11 @@ class ChannelActor(LinkedActor):
         if tray:
             self.take_in(tray)
         conversation = attempt.conversation
-        if book.listeners or conversation.timers or conversation.try_timer is not None:
+        if conversation.timers or conversation.try_timer is not None:
             return None
         following = self._state.turn_over(attempt)
+        if book.listeners and following is not None:
+            self._announcer.tell_of_turn(attempt, following)
         if following is True:
             book.waker = attempt.entry.nudge
             if tray:
@@ -238,7 +240,8 @@ class ChannelActor(LinkedActor):
         return conversation
 
     def _submit(self, conversation: Conversation) -> None:
-        conversation.accepted_s = self._runtime.now()
+        if conversation.accepted_s is None:
+            conversation.accepted_s = self._runtime.now()
         decided = self._state.submit(conversation)
         if conversation.has_limits:
             self._limit_all(conversation)
@@ -524,7 +527,7 @@ class ChannelActor(LinkedActor):
         if not conversation.is_plain and conversation.has_limits:
             self._limit_try(attempt, conversation.request.start_to_close_timeout)
         if self._book.listeners:
-            self._announcer.tell_of(EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED, attempt)
+            self._announcer.tell_of_start(attempt)
         attempt.entry.deliver(attempt)
 
     def _call_off(self, attempt: Attempt, why: BaseException) -> None:

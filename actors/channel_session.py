@@ -7,6 +7,7 @@ restarts; where requests are open, nobody waits for the next use. After `close` 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +44,9 @@ RESTARTS = RestartIntensity(max_restarts=8, within_s=60.0)
 NEVER = RestartIntensity(max_restarts=0, within_s=1.0)
 """A channel that does not survive a crash."""
 
+FOLLOWERS: list[Callable[[ChannelSession], object]] = []
+"""Called with each channel of this process as it is made, before it is used."""
+
 
 class ChannelSession(Book):
     """The lasting address. Whoever has something to say to a channel says it here."""
@@ -53,6 +57,8 @@ class ChannelSession(Book):
         self._budget = RestartBudget(restarts)
         self._lock = runtime().create_rlock()
         self._ref: ActorRef[ChannelActor] | None = None
+        for follow in FOLLOWERS:
+            follow(self)
 
     @property
     def is_reachable(self) -> bool:
@@ -138,11 +144,9 @@ class ChannelSession(Book):
                 self.waker = None
                 waker()
                 return
-            if (
-                conversation.activity_type in state.saturated
-                and len(tray) + state.waiting.count < state.queue_limit
-                and not self.listeners  # who want to know at once
-            ):
+            if conversation.activity_type in state.saturated and len(tray) + state.waiting.count < state.queue_limit:
+                if self.listeners:
+                    conversation.accepted_s = runtime().now()
                 return
         self.look()
 

@@ -262,6 +262,7 @@ _PROGRESS = (
     "crashes",
     "errors",
     "excluded",
+    "is_told",
     "last_crash",
     "letter",
     "patience_over",

@@ -16,6 +16,7 @@ from pykka import ActorRef
 
 from ..messages.activities import Completed, Failed, completed_with
 from ..messages.errors import ConfigError
+from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
 from ._progress import Progress
@@ -106,7 +107,7 @@ class WorkerReport:
         if attempt.claimed or conversation is None:
             return
         progress: Progress = conversation.note_progress(attempt.number, packed)
-        if progress.on_its_way or not self.channel.listeners:
+        if progress.on_its_way or not self.channel.hearers[EventKind.PROGRESS]:
             return
         progress.on_its_way = True
         message = orders.Progressed(attempt, conversation)

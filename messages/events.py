@@ -80,6 +80,8 @@ class Event:
     """Why, for a crash, a failure or another try; the error's text for a request that ended without a result."""
     outcome: Outcome | None = None
     """For a request that is concluded."""
+    attempts: int = 0
+    """For a request that is concluded: how many attempts it had."""
     took_s: float | None = None
     """For a request that is concluded, from being accepted to its outcome, `None` if it was accepted before anybody
     listened. For a worker that crashed, from its death to its removal from the pool. For a message that was published,

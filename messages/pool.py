@@ -69,6 +69,7 @@ class ChannelFigures:
     subscribers: int
     unread: int
     """Published messages that subscribers have not read yet."""
+    dead_letters: int
 
 
 @attrs.frozen

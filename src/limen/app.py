@@ -28,6 +28,7 @@ from .messages.pool import PoolRow
 
 if TYPE_CHECKING:
     from .messages.dead_letters import DeadLetter, DeadLetters
+    from .metrics.registry import Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +40,8 @@ class Limen(QueueControls):
 
     Starts nothing until it is used. Use it in a `with` or `async with` block, or call `close`. All methods may be
     called on any thread, and raise `ChannelLifecycleError` once it is closed. Raises `ConfigError` for a URL, given
-    here or in `LIMEN_URL`: this version runs embedded only; `InvalidChannelName` for the namespace.
+    here or in `LIMEN_URL`: this version runs embedded only; `InvalidChannelName` for the namespace. `metrics`: what to
+    fill with figures of every queue used here, see `limen.metrics`.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Limen(QueueControls):
         namespace: str = "default",
         recorder: Recorder | None = None,
         context: WorkerContext | None = None,
+        metrics: Registry | None = None,
     ) -> None:
         _refuse_remote(url)
         dispatch_channel(namespace, "default")
         self.namespace = namespace
         self._recorder = recorder
+        self._metrics = metrics
         self._engine: Engine = EmbeddedEngine(namespace, context)
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
@@ -265,6 +269,8 @@ class Limen(QueueControls):
                 self._ports[queue] = port
                 for stream in self._streams:
                     port.session.ask(orders.Listen(stream.listener))
+                if self._metrics is not None:
+                    _follow(port, self._metrics)
             return port
 
     def _refuse_closed(self, queue: str) -> None:
@@ -284,6 +290,12 @@ def _refuse_remote(url: str | None) -> None:
     given = url or os.environ.get("LIMEN_URL")
     if given and not given.startswith("embedded:"):
         raise ConfigError(setting, f"this version runs embedded only, not over {given.partition(':')[0]}; leave it out")
+
+
+def _follow(port: Port, registry: Registry) -> None:
+    from .metrics.feed import follow
+
+    follow(port, registry)
 
 
 def _refuse_other(activity: object) -> None:
