@@ -81,9 +81,10 @@ class Announcer:
         if not self._book.listeners or conversation.is_told:
             return
         conversation.is_told = True
+        attempts = conversation.work.attempts
         self._say(
             EventKind.CONCLUDED,
-            conversation.attempts[-1].entry if conversation.attempts else None,
+            attempts[-1].entry if attempts else None,
             conversation,
             text_of(outcome) if isinstance(outcome, BaseException) else "",
             outcome=outcome_of(outcome),

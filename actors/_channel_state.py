@@ -18,11 +18,11 @@ from ..messages.limits import Limit
 from ..messages.operations import ActivityState, OperationKind
 from ._decisions import Ask, CallOff, Close, Decision, Note, Pause, Remind
 from ._gates import Gate
-from ._placement import Placement
+from ._sharing import SharedWork
 from ._unfinished import unfinished
 from ._waiting import WaitingRoom
 from .attempt import HEARD, Attempt
-from .conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
+from .conversation import CLOSED, JOINED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
 from .entry import WorkerEntry
 from .routers import Router
 
@@ -30,7 +30,7 @@ MAX_UNCHARGED = 100
 """How often a request may lose its worker without being to blame, before it fails."""
 
 
-class ChannelState(Placement):
+class ChannelState(SharedWork):
     """Decides what becomes of each request, and which worker gets it."""
 
     def __init__(self, name: str, *, queue_limit: int = 100_000) -> None:
@@ -73,10 +73,12 @@ class ChannelState(Placement):
         if conversation.id in self.named:
             return self._refuse(conversation)
         self.named[conversation.id] = conversation
+        key = conversation.key
+        decided = self._place(conversation) if key is None else self._claim(conversation, key)
         if conversation.recorder is None:
-            return self._place(conversation)
+            return decided
         opened = conversation.operation(OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
-        return [Note(conversation, opened), *self._place(conversation)]
+        return [Note(conversation, opened), *decided]
 
     def resume(self, conversation: Conversation) -> list[Decision]:
         """Try a request again after its pause."""
@@ -87,6 +89,8 @@ class ChannelState(Placement):
         if conversation.phase is CLOSED:
             return []
         outcome = error or ActivityCancelled(conversation.activity_type)
+        if conversation.phase is JOINED:
+            return self._leave_work(conversation, outcome)
         if conversation.phase is not RUNNING:
             held_by = conversation.waits_for
             closed = self._close(conversation, outcome)
@@ -177,8 +181,8 @@ class ChannelState(Placement):
 
     def _end_of(self, conversation: Conversation) -> None:
         conversation.phase = CLOSED
-        if self.named:
-            self.named.pop(conversation.id, None)
+        if self.named and self.named.get(conversation.id) is conversation:
+            del self.named[conversation.id]
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
         """What ran this attempt died, its worker lives: free the slot and re-dispatch the request."""
@@ -371,24 +375,26 @@ class ChannelState(Placement):
         return decisions
 
     def open(self) -> list[Conversation]:
-        """List every conversation without an outcome, as far as the book knows."""
+        """List every conversation without an outcome, as far as the book knows; of a key, the work and all callers."""
         entries = list(self.candidates)
         running = [each.conversation for entry in entries for each in entry.in_order()]
         held = [each for entry in entries for each in entry.held]
-        return list(dict.fromkeys([*running, *held, *self.waiting.all(), *self.apart]))
+        keyed = self.keys.conversations()
+        return list(dict.fromkeys([*running, *held, *self.waiting.all(), *self.apart, *keyed]))
 
     def open_count(self) -> int:
-        """Count those conversations, which is quicker than to list them."""
+        """Count the requests without an outcome, which is quicker than to list them."""
         running = sum(
             each.conversation.phase is RUNNING and each.conversation.attempts[-1] is each
             for entry in self.candidates
             for each in entry.attempts
         )
-        return running + self.waiting.count + self.held + len(self.apart)
+        keyed = self.keys.callers_count - len(self.keys.live)  # the work of each key is among the others
+        return running + self.waiting.count + self.held + len(self.apart) + keyed
 
     def rebuild(self) -> None:
         """Make all that is derived again from the facts, after the actor that kept this book has crashed."""
-        homeless = [each for each in self.open() if each.phase not in {RUNNING, PAUSED, CLOSED}]
+        homeless = [each for each in self.open() if each.phase not in {RUNNING, PAUSED, JOINED, CLOSED}]
         self.saturated.clear()
         self.candidates.rebuild()
         self.routing = None
@@ -408,7 +414,7 @@ class ChannelState(Placement):
     def recover(self) -> list[Decision]:
         """Rebuild, and go on."""
         self.rebuild()
-        decisions = self._hopeless() + self._fill_all()
+        decisions = [*self._stranded(), *self._hopeless(), *self._fill_all()]
         self.touched.update(dict.fromkeys(self.gates))
         return decisions + self.settle()
 

@@ -25,11 +25,15 @@ def belongs(conversation: Conversation, outcome: BaseException) -> bool:
     """Whether a request with this end is kept.
 
     Poison is; what failed or ran out of time, where it was asked for; and whatever was requeued and has no result, so
-    that a requeue can lose nothing.
+    that a requeue can lose nothing. Under a key it is the work that is kept, once, and not each caller.
     """
-    if conversation.letter is not None or isinstance(outcome, PoisonActivity):
-        return True
-    return conversation.dead_letter and isinstance(outcome, (ActivityFailed, ActivityTimedOut))
+    if conversation.letter is not None:
+        return conversation.follows is None or conversation.follows.letter is None
+    if conversation.follows is not None or conversation.past is not None:
+        return False
+    return isinstance(outcome, PoisonActivity) or (
+        conversation.dead_letter and isinstance(outcome, (ActivityFailed, ActivityTimedOut))
+    )
 
 
 Kept = tuple["DeadLetter", Conversation]
@@ -108,7 +112,7 @@ def _letter(letter_id: str, conversation: Conversation, outcome: BaseException, 
         request=conversation.request,
         workflow_id=conversation.workflow_id,
         priority=conversation.priority,
-        key=None,
+        key=conversation.key,
         route_by=conversation.route_by,
         retry=conversation.retry,
         max_crashes=conversation.max_crashes,

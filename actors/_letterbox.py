@@ -40,6 +40,8 @@ class Letterbox:
         at = datetime.fromtimestamp(runtime().wall_time(), UTC)
         letter, dropped = self._letters.add(conversation, outcome, at)
         self._book.anchor = conversation.channel or self._book.anchor
+        if conversation.claim is not None:
+            conversation.claim.letter_id = letter.id
         self._announcer.tell_about(EventKind.DEAD_LETTERED, conversation, text_of(outcome))
         error = _note(conversation, OperationKind.DEAD_LETTERED, text_of(outcome))
         if error is not None:
@@ -59,29 +61,30 @@ class Letterbox:
             taken = f"a conversation {request.id!r} is open on this channel; requeue it when that one has ended"
             raise DispatchFailed(self._book.name, request.workflow_id, taken)
         self._record(request, OperationKind.REQUEUED)
-        _, conversation = self._letters.take(letter.id)
+        conversation = self._take(letter.id)
         conversation.reply = runtime().create_future()
         conversation.channel = order.channel
         self._announcer.tell_about(EventKind.REQUEUED, conversation)
-        self._let_go()
+        self._book.let_handle_go()
         return conversation
 
     def discard(self, letter_id: str) -> DeadLetter:
         """Throw a letter away. Raises `UnknownDeadLetter`; `RecorderFailed`, and then it stays."""
         letter, request = self._letters.find(letter_id)
         self._record(request, OperationKind.DISCARDED)
-        self._letters.take(letter_id)
+        self._take(letter_id)
         self._announcer.tell_about(EventKind.DISCARDED, request)
-        self._let_go()
+        self._book.let_handle_go()
         return letter
 
     def resize(self, limit: int) -> None:
         """Keep so many from now on."""
         self._tell_dropped(self._letters.resize(limit))
-        self._let_go()
+        self._book.let_handle_go()
 
     def _tell_dropped(self, dropped: list[tuple[DeadLetter, Conversation]]) -> None:
         for letter, request in dropped:
+            self._book.state.keys.release(letter.id)
             logger.warning("dead letter %s was dropped: no more are kept on %s", letter.id, self._book.name)
             self._announcer.tell_about(EventKind.DISCARDED, request, "no more dead letters are kept")
             _note(request, OperationKind.DISCARDED, "no more dead letters are kept")
@@ -91,10 +94,11 @@ class Letterbox:
         if error is not None:
             raise RecorderFailed(self._book.name, request.workflow_id, str(kind), ran=False) from error
 
-    def _let_go(self) -> None:
-        """Keep the channel no longer than its letters need it."""
-        if not self._letters:
-            self._book.anchor = None
+    def _take(self, letter_id: str) -> Conversation:
+        """Take a letter out, and free the key that it kept."""
+        _, request = self._letters.take(letter_id)
+        self._book.state.keys.release(letter_id)
+        return request
 
 
 def _note(conversation: Conversation, kind: OperationKind, message: str | None = None) -> BaseException | None:

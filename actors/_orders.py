@@ -246,15 +246,29 @@ class Discard(Revocable):
 
 
 def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigError(attribute.name, f"must be an int of 0 or more, not {value!r}")
 
 
-@attrs.frozen(eq=False, repr=False)
-class Remember:
-    """Keep so many dead letters from now on. Raises `ConfigError`."""
+def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+        raise ConfigError(attribute.name, f"must be 0 s or more, not {value!r}")
 
-    dead_letters: int = attrs.field(validator=_count)
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Remember:
+    """Keep so many dead letters, and so many ends of keyed work for so long, from now on. Raises `ConfigError`."""
+
+    dead_letters: int | None = attrs.field(default=None, validator=_count)
+    keys: int | None = attrs.field(default=None, validator=_count)
+    ttl_s: float | None = attrs.field(default=None, validator=_seconds)
+
+
+@attrs.frozen(eq=False, repr=False)
+class SweepKeys:
+    """Forget the keys whose time is up."""
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -343,8 +343,8 @@ class Placement(Admission):
             self._turn_back(conversation)
         if self.apart:
             self.apart.pop(conversation, None)
-        if self.named:
-            self.named.pop(conversation.id, None)
+        if self.named and self.named.get(conversation.id) is conversation:
+            del self.named[conversation.id]
 
     def _set_apart(self, conversation: Conversation, phase: Phase) -> None:
         conversation.phase = phase

@@ -9,6 +9,7 @@ from ..messages.dispatch_errors import (
     ActivityFailed,
     ActivityTimedOut,
     DispatchFailed,
+    KeyConflict,
     NoWorkersAvailable,
     PoisonActivity,
     QueueFull,
@@ -61,6 +62,10 @@ class Verdicts:
         """Too many wait."""
         return QueueFull(self._name, conversation.workflow_id, conversation.activity_type, waiting)
 
+    def conflict(self, conversation: Conversation, key: str) -> KeyConflict:
+        """Its key stands for something else."""
+        return KeyConflict(self._name, conversation.workflow_id, conversation.activity_type, key)
+
     def unknown(self, conversation: Conversation, choice: str, offered: tuple[str, ...]) -> UnknownWorkerSelected:
         """The routing function chose somebody who was not on offer."""
         return UnknownWorkerSelected(self._name, conversation.workflow_id, choice, offered)
@@ -101,8 +106,9 @@ class Verdicts:
 
     def timed_out(self, conversation: Conversation, limit: str, limit_s: float, now_s: float) -> ActivityTimedOut:
         """A limit ran out."""
-        has_it = conversation.phase is RUNNING and limit != "schedule_to_start"
-        attempt = conversation.attempts[-1] if has_it else None
+        work = conversation.work
+        has_it = work.phase is RUNNING and limit != "schedule_to_start"
+        attempt = work.attempts[-1] if has_it else None
         began_s = attempt.started_s if attempt is not None and limit == "start_to_close" else conversation.accepted_s
         return _TIMED_OUT[limit](
             self._name,

@@ -147,8 +147,10 @@ class ChannelActor(LinkedActor):
                 return self._requeue(message)
             case orders.Discard(letter_id) if message.claim():
                 return self._letterbox.discard(letter_id)
-            case orders.Remember(dead_letters):
-                return self._letterbox.resize(dead_letters)
+            case orders.Remember():
+                return self._remember(message)
+            case orders.SweepKeys():
+                return self._sweep_keys()
             case orders.Requeue() | orders.Discard():
                 return None  # whoever gave the order has given it up
             case orders.Listen():
@@ -243,16 +245,23 @@ class ChannelActor(LinkedActor):
         if conversation.accepted_s is None:
             conversation.accepted_s = self._runtime.now()
         decided = self._state.submit(conversation)
+        work = conversation.work
+        begins = work.accepted_s is None or work is conversation
+        if begins:
+            work.accepted_s = conversation.accepted_s
         if conversation.has_limits:
-            self._limit_all(conversation)
+            self._limit_all(conversation, work if begins else None)
+        if conversation.joined_id is not None:
+            self._announcer.tell_about(EventKind.JOINED, conversation, f"the work of {conversation.joined_id}")
         self._carry_out(decided)
-        if conversation.phase is WAITING:
+        if begins and work.phase is WAITING:
             self._announcer.tell_about(EventKind.DEFERRED, conversation)
 
-    def _limit_all(self, conversation: Conversation) -> None:
+    def _limit_all(self, conversation: Conversation, work: Conversation | None) -> None:
+        """Limit the time until the work starts, if it begins with this request, and how long its caller waits."""
         request = conversation.request
-        if request.schedule_to_start_timeout is not None:
-            self._limit(conversation, "schedule_to_start", request.schedule_to_start_timeout.total_seconds())
+        if request.schedule_to_start_timeout is not None and work is not None:
+            self._limit(work, "schedule_to_start", request.schedule_to_start_timeout.total_seconds())
         if request.schedule_to_close_timeout is not None:
             self._limit(conversation, "schedule_to_close", request.schedule_to_close_timeout.total_seconds())
 
@@ -544,12 +553,14 @@ class ChannelActor(LinkedActor):
 
     def _conclude(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         conversation.drop_timers()
-        if conversation.reply.done():
-            return
-        if isinstance(outcome, (ActivityTimedOut, ActivityCancelled)) and not conversation.was_called_off_for(outcome):
-            self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
-        if isinstance(outcome, BaseException) and not self._closing and belongs(conversation, outcome):
-            self._letterbox.bury(conversation, outcome)
+        if not conversation.reply.done():
+            self._conclude_open(conversation, outcome)
+        if conversation.claim is not None:
+            self._share(conversation, outcome)
+
+    def _conclude_open(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            self._give_up(conversation, outcome)
         self._announcer.tell_of_end(conversation, outcome)
         if conversation.recorder is not None:
             keep_end(conversation, outcome)
@@ -557,6 +568,40 @@ class ChannelActor(LinkedActor):
             conversation.fail(outcome)
         else:
             conversation.settle(outcome)
+
+    def _give_up(self, conversation: Conversation, outcome: BaseException) -> None:
+        """Tell of what nobody was told of yet, and keep what belongs to the dead letters."""
+        is_news = conversation.claim is None and not conversation.was_called_off_for(outcome)
+        if is_news and isinstance(outcome, (ActivityTimedOut, ActivityCancelled)):
+            self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
+        if not self._closing and belongs(conversation, outcome):
+            self._letterbox.bury(conversation, outcome)
+
+    def _share(self, work: Conversation, outcome: Completed | BaseException) -> None:
+        """Give all callers of a key the end of their work, and remember it for those to come."""
+        keep = not self._closing and (isinstance(outcome, Completed) or work.claim.letter_id is not None)
+        if keep:
+            self._book.anchor = work.channel or self._book.anchor
+        self._carry_out(self._state.share(work, outcome, self._runtime.now(), keep=keep))
+        self._plan_sweep()
+
+    def _plan_sweep(self) -> None:
+        """See to it that what is remembered under keys is forgotten in time."""
+        expiry_s = self._state.keys.next_expiry_s
+        if expiry_s is not None and self._book.sweeper is None:
+            self._book.sweeper = self._notice_later(max(0.0, expiry_s - self._runtime.now()), orders.SweepKeys())
+
+    def _sweep_keys(self) -> None:
+        self._book.stop_sweeping()
+        self._state.keys.sweep(self._runtime.now())
+        self._book.let_handle_go()
+        self._plan_sweep()
+
+    def _remember(self, message: orders.Remember) -> None:
+        self._state.keys.resize(message.keys, message.ttl_s)
+        if message.dead_letters is not None:
+            self._letterbox.resize(message.dead_letters)
+        self._sweep_keys()
 
     # --- the record ---------------------------------------------------------------------------------------------
 
@@ -637,6 +682,7 @@ class ChannelActor(LinkedActor):
         for entry in list(self._state.candidates):
             self._leave(entry)
         self._fanout.close()
+        self._book.remember_nothing()
         self.finish_stop()
 
 

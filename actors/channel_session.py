@@ -215,7 +215,7 @@ class ChannelSession(Book):
         """Close for good; wait for it unless this is an actor's thread."""
         with self._lock:
             already, self.closed = self.closed, True
-            self.anchor = self.keeper = None
+            self.remember_nothing()
             ref = self._ref
         if already:
             return
@@ -230,7 +230,7 @@ class ChannelSession(Book):
     def let_go(self) -> None:
         """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
         self.closed = True
-        self.anchor = self.keeper = None
+        self.remember_nothing()
         if self._ref is not None and not self._ref.actor_stopped.is_set():
             post(self._ref, orders.Close())
         else:
@@ -279,7 +279,7 @@ class ChannelSession(Book):
             decided = [*self.unfinished, *self.state.close(error)]
             self.unfinished.clear()
             if self.closed:
-                self.anchor = self.keeper = None
+                self.remember_nothing()
                 for gate in self.state.gates.values():
                     gate.drop_timer()
                 self.notices.clear()

@@ -193,9 +193,21 @@ class WorkerContext:
         letter: DeadLetter = _order(self._channel_with(channel, letter_id), orders.Discard(letter_id))
         return letter
 
-    def remember(self, namespace: str, task_queue: str, *, dead_letters: int) -> None:
-        """Set how many dead letters a channel keeps; the oldest make room. Raises `ConfigError`."""
-        _order(self.channel(namespace, task_queue), orders.Remember(dead_letters))
+    def remember(
+        self,
+        namespace: str,
+        task_queue: str,
+        *,
+        dead_letters: int | None = None,
+        keys: int | None = None,
+        ttl: float | None = None,
+    ) -> None:
+        """Set how many dead letters and how many ends of keyed work a channel keeps, and those for how many seconds.
+
+        The oldest make room. What is not given stays as it is. Raises `ConfigError`.
+        """
+        order = orders.Remember(dead_letters=dead_letters, keys=keys, ttl_s=ttl)
+        _order(self.channel(namespace, task_queue), order)
 
     def _channel_with(self, channel: ChannelName | str, letter_id: str) -> ChannelHandle:
         handle = self.find_channel(channel)

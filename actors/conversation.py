@@ -17,7 +17,7 @@ from pykka import ActorDeadError
 from ..messages.activities import ActivityRequest, Completed, Failed
 from ..messages.attempts import AttemptView
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
-from ..messages.errors import ChannelLifecycleError
+from ..messages.errors import ChannelLifecycleError, WorkerCrashed
 from ..messages.operations import ActivityState, Operation, OperationKind
 from ..messages.retry import Retry
 from ._progress import Progress
@@ -41,10 +41,12 @@ class Phase(Enum):
     """With a worker."""
     PAUSED = "paused"
     """Between two tries."""
+    JOINED = "joined"
+    """With others, under a key: the work that all of them wait for stands elsewhere."""
     CLOSED = "closed"
 
 
-NEW, WAITING, ROUTING, RUNNING, PAUSED, CLOSED = Phase
+NEW, WAITING, ROUTING, RUNNING, PAUSED, JOINED, CLOSED = Phase
 """The phases under names of their own: to look one up in its class costs as much as to make an object."""
 
 
@@ -56,6 +58,10 @@ class Conversation:
     channel_name = ""
     workflow_id = "aion-dispatch"
     priority = 0
+    key: str | None = None
+    """What names the work: it is done once for all who ask for it."""
+    digest: bytes | None = None
+    """Stands for the arguments, where there is a key."""
     route_by: str | None = None
     """What a router may go by: requests of one such key belong together."""
     retry: Retry | None = None
@@ -65,6 +71,14 @@ class Conversation:
     """Whether it is kept among the dead letters too when it has failed for the last time, not only as poison."""
     letter: DeadLetter | None = None
     """The dead letter that it was requeued from."""
+    follows: Conversation | None = None
+    """The work that is done for this caller and perhaps others, where there is a key."""
+    claim: Any = None
+    """Of such work: its place among the keys."""
+    joined_id: str | None = None
+    """The caller who came first with this key."""
+    past: tuple[AttemptView, ...] | None = None
+    """The attempts of work that had ended when this caller came."""
     phase = NEW
     arrival = 0
     accepted_s: float | None = None
@@ -106,6 +120,7 @@ class Conversation:
         channel_name: str = "",
         workflow_id: str = "aion-dispatch",
         priority: int = 0,
+        key: str | None = None,
         route_by: str | None = None,
         retry: Retry | None = None,
         max_crashes: int = 3,
@@ -119,11 +134,19 @@ class Conversation:
         self.channel_name = channel_name
         self.workflow_id = workflow_id
         self.priority = priority
-        self.route_by = route_by
+        if key is not None:
+            self.name_work(key, request.input)
+        self.route_by = key if route_by is None else route_by
         self.retry = retry
         self.max_crashes = max_crashes
         self.recorder = recorder
         self.dead_letter = dead_letter
+
+    def name_work(self, key: str, arguments: object) -> None:
+        """Let it be done once for all who ask for this, on the thread of whoever asks."""
+        from ._digests import digest
+
+        self.key, self.digest = key, digest(arguments)
 
     def again(self) -> Conversation:
         """Give the same request as if it had just been made, without reply and channel."""
@@ -131,7 +154,23 @@ class Conversation:
         for name in _PROGRESS:
             vars(twin).pop(name, None)
         twin.is_plain = False
+        if self.claim is not None:
+            twin.recorder = self.claim.scribe.recorder if self.claim.scribe is not None else None
         return twin
+
+    def work_for(self, recorder: Recorder) -> Conversation:
+        """Make what is to be done for this caller and others of his key."""
+        work = self.again()
+        work.arrival, work.channel, work.letter = self.arrival, self.channel, self.letter
+        work.reply = Reply()
+        work.recorder = recorder
+        work.is_told = True  # of the end, each caller's listeners are
+        return work
+
+    @property
+    def work(self) -> Conversation:
+        """What runs for it: the request itself, but where there is a key."""
+        return self if self.follows is None else self.follows
 
     @property
     def has_limits(self) -> bool:
@@ -165,11 +204,24 @@ class Conversation:
 
     def was_called_off_for(self, why: BaseException) -> bool:
         """Whether it ended so while a worker had it."""
-        return bool(self.attempts) and self.attempts[-1].error is why
+        attempts = self.work.attempts
+        return bool(attempts) and attempts[-1].error is why
 
     def history(self) -> tuple[AttemptView, ...]:
-        """Show its attempts so far, in order."""
-        return tuple(each.view() for each in self.attempts)
+        """Show the attempts so far, in order."""
+        return tuple(each.view() for each in self.work.attempts) if self.past is None else self.past
+
+    @property
+    def failures(self) -> tuple[BaseException, ...]:
+        """What failed attempts raised, in order."""
+        if self.past is None:
+            return self.work.errors
+        return tuple(each.error for each in self.past if each.error and not isinstance(each.error, WorkerCrashed))
+
+    @property
+    def charges(self) -> int:
+        """How many crashes it was charged with."""
+        return self.work.crashes if self.past is None else sum(each.charged for each in self.past)
 
     @property
     def queue(self) -> str:
@@ -256,17 +308,23 @@ class Conversation:
 
 _PROGRESS = (
     "accepted_s",
+    "admitted",
     "arrival",
     "attempts",
     "channel",
+    "claim",
     "crashes",
     "errors",
     "excluded",
+    "follows",
     "is_told",
+    "joined_id",
     "last_crash",
     "letter",
+    "past",
     "patience_over",
     "phase",
+    "progress",
     "reply",
     "suspect",
     "timers",

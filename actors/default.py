@@ -86,12 +86,14 @@ def dispatch_activity(
     context: DispatchContext | None = None,
     *,
     timeout: float | None = None,
+    key: str | None = None,
 ) -> Completed:
     """Hand one activity to one worker of a task queue and block for its result.
 
-    If the recorder has the conversation's outcome, that is the answer, and nothing else is touched. Raises
-    `InvalidChannelName`; `ConfigError` when the request names another queue; `DispatchFailed` with its cause;
-    `ChannelLifecycleError`; `pykka.Timeout` after `timeout` seconds, while the work goes on.
+    With a `key`, the work is done once for all who ask for it under this key. If the recorder has the conversation's
+    outcome, that is the answer, and nothing else is touched. Raises `InvalidChannelName`; `ConfigError` when the
+    request names another queue; `DispatchFailed` with its cause; `ChannelLifecycleError`; `pykka.Timeout` after
+    `timeout` seconds, while the work goes on.
     """
     context = context or DispatchContext()
     name = dispatch_channel(namespace, task_queue)
@@ -108,6 +110,7 @@ def dispatch_activity(
         channel_name=str(name),
         workflow_id=context.workflow_id,
         recorder=context.recorder,
+        **({} if key is None else {"key": key}),
     )
     if context.router is not None:
         _deploy(context, namespace, task_queue)

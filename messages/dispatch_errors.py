@@ -6,6 +6,7 @@ __all__ = [
     "ActivityFailed",
     "ActivityTimedOut",
     "DispatchFailed",
+    "KeyConflict",
     "NoWorkersAvailable",
     "PoisonActivity",
     "QueueFull",
@@ -92,6 +93,17 @@ class QueueFull(DispatchFailed):
 
     def _text(self) -> str:
         return f"activity {self.activity_type!r} was rejected: {self.waiting} requests already wait; try again later"
+
+
+class KeyConflict(DispatchFailed):
+    """The key stands for a request of the same activity with other arguments; nothing was run for this one."""
+
+    activity_type: str
+    key: str
+    message: str = derived()
+
+    def _text(self) -> str:
+        return f"key {self.key!r} of activity {self.activity_type!r} stands for a request with other arguments"
 
 
 class PoisonActivity(DispatchFailed):

@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     """A limit ran out."""
     CANCELLED = "cancelled"
     """Its caller gave it up."""
+    JOINED = "joined"
+    """A request shares the work of an earlier one with its key, or has its result."""
     DEAD_LETTERED = "dead_lettered"
     """A request was given up, and is among the dead letters."""
     REQUEUED = "requeued"

@@ -16,6 +16,8 @@ class OperationKind(StrEnum):
     """What happened."""
 
     CONVERSATION_OPENED = "conversation_opened"
+    CONVERSATION_JOINED = "conversation_joined"
+    """It shares the work of an earlier one with its key, whose id is the message."""
     WORKER_SELECTED = "worker_selected"
     MESSAGE_SENT = "message_sent"
     MESSAGE_RECEIVED = "message_received"
@@ -59,6 +61,10 @@ class Operation:
     """The text of a failure."""
     retryable: bool | None = None
     """Whether a failure may go away when the activity is tried again; None where nothing failed."""
+
+    def of(self, conversation_id: str) -> "Operation":
+        """Give the same operation as one of another conversation."""
+        return attrs.evolve(self, conversation_id=conversation_id)
 
     def __attrs_post_init__(self) -> None:
         # One check for all fields: five of these are made for each dispatch.

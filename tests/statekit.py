@@ -36,6 +36,7 @@ def make_conversation(
     kind: str = "encode",
     *,
     priority: int = 0,
+    key: str | None = None,
     route_by: str | None = None,
     retry: Retry | None = None,
     max_crashes: int = 3,
@@ -51,13 +52,14 @@ def make_conversation(
         runtime().create_future(),
         channel_name=CHANNEL,
         priority=priority,
+        key=key,
         route_by=route_by,
         retry=retry,
         max_crashes=max_crashes,
         recorder=recorder,
         dead_letter=dead_letter,
     )
-    made.is_plain = plain and recorder is None and not limits_s
+    made.is_plain = plain and recorder is None and key is None and not limits_s
     return made
 
 
@@ -103,6 +105,7 @@ class Notebook:
         self.asks: list[Ask] = []
         self.alarms: list[Gate] = []
         """Gates at which somebody is to look when their next token is there."""
+        self.now_s = 0.0
 
     def do(self, decided: Iterable[Decision]) -> list[Any]:
         """Write down what was decided, and what has become possible by it, and give it."""
@@ -113,6 +116,9 @@ class Notebook:
                     self.handed.append(each)
                 case Close(conversation, outcome):
                     self.closed.append((conversation, outcome))
+                    if conversation.claim is not None:
+                        keep = isinstance(outcome, Completed)
+                        self.do(self.state.share(conversation, outcome, self.now_s, keep=keep))
                 case Note(_, operation):
                     self.notes.append(str(operation.kind))
                 case CallOff(attempt):

@@ -24,11 +24,13 @@ class Call(Conversation):
         self._prefix = prefix
         self._number = number
         if not activity.is_plain:
-            self._take_options(activity)
+            self._take_options(activity, bound)
 
-    def _take_options(self, activity: Activity[..., Any]) -> None:
+    def _take_options(self, activity: Activity[..., Any], bound: Any) -> None:
         options = activity.defaults
-        self.is_plain = not activity.has_limits
+        self.is_plain = not activity.has_limits and options.key is None
+        if options.key is not None:
+            self.name_work(options.key, activity.signature.arguments(bound))
         self.priority = options.priority
         self.route_by = options.key if options.route_by is None else options.route_by
         self.retry = options.retry

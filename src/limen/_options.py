@@ -57,7 +57,7 @@ class Options:
     priority: int = attrs.field(default=0, validator=[_whole, _in_range])
     """Higher goes first; equal priorities keep arrival order."""
     key: str | None = attrs.field(default=None, validator=_one_of(str))
-    """What names the work."""
+    """What names the work: whoever dispatches the same activity with the same key shares it, or has its result."""
     route_by: str | None = attrs.field(default=None, validator=_one_of(str))
     """What a consistent-hash or affinity router goes by; without it, the key."""
     retry: Retry | None = attrs.field(default=None, validator=_one_of(Retry))

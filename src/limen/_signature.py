@@ -67,6 +67,13 @@ class CheckedSignature:
             bound.arguments[key] = self._checked(key, value)
         return bound.args, bound.kwargs
 
+    def arguments(self, bound: tuple[tuple[Any, ...], dict[str, Any]]) -> dict[str, Any]:
+        """Give bound arguments by the names of their parameters, defaults filled in, however the call was written."""
+        args, kwargs = bound
+        complete = self._signature.bind(*args, **kwargs)
+        complete.apply_defaults()
+        return complete.arguments
+
     def result(self, value: Any) -> Any:
         """Give the result as the caller shall get it. Raises `InvalidResult`: a failure of the activity."""
         if self.returns(value):

@@ -6,11 +6,13 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from ._call import Call
 from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
+from ._options import Seconds
 from ._workers import ExecutorKind, executor_for, router_for, slots_for
 from .activity import Activity
 from .actors import _orders as orders
@@ -197,9 +199,20 @@ class Limen(QueueControls):
         letter: DeadLetter = self._order(queue, orders.Discard(letter_id))
         return letter
 
-    def remember(self, queue: str, *, dead_letters: int) -> None:
-        """Set how many dead letters a queue keeps (1000 by default); the oldest make room. Raises `ConfigError`."""
-        self._order(queue, orders.Remember(dead_letters))
+    def remember(
+        self,
+        queue: str,
+        *,
+        dead_letters: int | None = None,
+        keys: int | None = None,
+        ttl: Seconds | None = None,
+    ) -> None:
+        """Set how many dead letters (1000) and how many ends of keyed work (10,000, for an hour) a queue keeps.
+
+        The oldest make room. `ttl` is in seconds or a `timedelta`. What is not given stays. Raises `ConfigError`.
+        """
+        ttl_s = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        self._order(queue, orders.Remember(dead_letters=dead_letters, keys=keys, ttl_s=ttl_s))
 
     def _order(self, queue: str, order: object) -> Any:
         try:

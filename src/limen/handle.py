@@ -42,7 +42,12 @@ class Handle(Generic[R]):
     @property
     def state(self) -> str:
         """`waiting`, `routing`, `running`, `paused` between two tries, or `done`."""
-        return "done" if self.done() else self._conversation.phase.value
+        return "done" if self.done() else self._conversation.work.phase.value
+
+    @property
+    def joined(self) -> str | None:
+        """The id of the dispatch whose work, or whose result, this one shares by its key; `None` if it shares none."""
+        return self._conversation.joined_id
 
     @property
     def attempts(self) -> tuple[AttemptView, ...]:
@@ -52,19 +57,19 @@ class Handle(Generic[R]):
     @property
     def errors(self) -> tuple[BaseException, ...]:
         """What failed tries raised, in order; crashes are not among them."""
-        return self._conversation.errors
+        return self._conversation.failures
 
     @property
     def crashes(self) -> int:
         """How many workers died while they ran it."""
-        return self._conversation.crashes
+        return self._conversation.charges
 
     def progress(self) -> Any:
         """Give what the activity reported last with `current().progress(…)`, as plain data; `None` if it has not.
 
         Does not wait. The latest word stays after the end, and while another attempt has not reported anything yet.
         """
-        progress = self._conversation.progress
+        progress = self._conversation.work.progress
         return unpack(progress.latest) if progress is not None else None
 
     def done(self) -> bool:

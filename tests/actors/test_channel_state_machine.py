@@ -12,7 +12,7 @@ from statekit import CRASH, DONE, NORMAL, Notebook, die, make_conversation, make
 from limen.actors._decisions import Alarm, Ask
 from limen.actors._gates import GRAIN_S
 from limen.actors.attempt import Attempt
-from limen.actors.conversation import CLOSED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
+from limen.actors.conversation import CLOSED, JOINED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
 from limen.actors.entry import Origin, WorkerEntry
 from limen.actors.recorder import MemoryRecorder
 from limen.actors.routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
@@ -23,7 +23,7 @@ from limen.messages.retry import Retry
 KINDS = ("a", "b")
 SERVES = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
 ROUTERS = {"least": LeastLoaded, "round": RoundRobin, "hash": ConsistentHash, "affinity": Affinity}
-SORTS = st.sampled_from(["plain", "plain", "plain", "bare", "recorded", "patient"])
+SORTS = st.sampled_from(["plain", "plain", "plain", "bare", "recorded", "patient", "keyed", "keyed"])
 MANY = 1_000_000
 some = st.integers(0, MANY)
 """Picks one of what there is, whatever there is."""
@@ -212,7 +212,7 @@ class Channel(RuleBasedStateMachine):
     def the_channel_crashes(self) -> None:
         """Another actor takes over the book between two changes, and sees what the last one saw."""
         before = self._seen()
-        unsettled = any(each.suspect or each.phase is ROUTING for each in self.open)
+        unsettled = any(each.work.suspect or each.work.phase is ROUTING for each in self.open)
         decided = self.book.do(self.state.recover())
         if self.state.router is not None and not unsettled:
             now = self._seen()
@@ -399,13 +399,26 @@ class Channel(RuleBasedStateMachine):
             assert outcomes[conversation] == expected, conversation.id
 
     @invariant()
+    def callers_of_a_key_share_what_runs(self) -> None:
+        """All of them, and nobody else, wait for the one piece of work under it; it runs while one wants it."""
+        claims = self.state.keys.live
+        joined = [each for each in self.open if each.phase is JOINED]
+        assert Counter(joined) == Counter(each for claim in claims.values() for each in claim.callers)
+        for name, claim in claims.items():
+            assert claim.callers, "nobody wants it"
+            assert {(each.activity_type, each.key) for each in claim.callers} == {name}
+            assert {each.follows for each in claim.callers} == {claim.work}
+        assert self.state.open_count() == len(self.open)
+
+    @invariant()
     def nobody_is_lost(self) -> None:
         """Each open conversation is in one place, and its phase says where."""
         state = self.state
         running = [each.conversation for entry in state.candidates for each in entry.attempts]
         in_line = state.waiting.all()
         held = [each for entry in state.candidates for each in entry.held]
-        for conversation in self.open:
+        works = {each.work for each in self.open}
+        for conversation in works:
             places = (
                 (RUNNING, conversation in running),
                 (WAITING, conversation in in_line or conversation in held),
@@ -531,17 +544,21 @@ def _router(name: str) -> Any:
 def _request(name: str, kind: str, priority: int, sort: str, number: int) -> Conversation:
     retries = number // 3 % 3
     limits: dict[str, Any] = {"schedule_to_start": 9.0} if sort == "patient" else {}
-    return make_conversation(
+    made = make_conversation(
         name,
         kind,
         priority=priority,
         route_by=(None, "k", "l")[number % 3],
         retry=Retry(max_attempts=retries + 1) if retries else None,
         max_crashes=1 + number // 9 % 3,
-        recorder=MemoryRecorder() if sort == "recorded" else None,
+        key=f"key {number % 4}" if sort == "keyed" else None,
+        recorder=MemoryRecorder() if sort == "recorded" or number % 7 == 6 else None,
         plain=sort == "plain",
         **limits,
     )
+    if sort == "keyed" and number % 11 == 10:
+        made.digest = b"of other arguments"
+    return made
 
 
 def _order(attempt: Attempt) -> tuple[int, int]:

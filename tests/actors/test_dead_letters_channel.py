@@ -2,11 +2,14 @@
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 from channelkit import wait_until
+from contextkit import events_of
 from dispatchkit import CHANNEL, ENCODE, add_worker, channel_of, context_with, echo, error_of, session_of, submit
 from linkkit import PATIENCE_S
+from statekit import make_conversation
 
 from limen.actors import _orders as orders
 from limen.actors.channel import ChannelActor
@@ -17,6 +20,7 @@ from limen.messages.dispatch import DispatchRequest
 from limen.messages.dispatch_errors import DispatchFailed, PoisonActivity, UnknownDeadLetter
 from limen.messages.errors import ChannelLifecycleError, ConfigError
 from limen.messages.payloads import Payload
+from limen.messages.retry import Retry
 
 
 class Deadly:
@@ -175,3 +179,33 @@ def test_a_request_asked_by_an_actor_is_kept_too():
         assert ids(context) == ["asked"]
         activity.kills = False
         assert context.requeue(CHANNEL, "asked").result(PATIENCE_S) == Completed(Payload())
+
+
+def test_nothing_of_a_life_is_left_in_the_request_that_is_made_again():
+    """Failures, crashes, limits, events, progress: all that becomes of a request is forgotten, and nothing else."""
+    activity = Deadly()
+    calls = []
+
+    def work(request):
+        calls.append(request)
+        if len(calls) == 1:
+            raise ValueError("not yet")
+        return activity(request)
+
+    options: dict[str, Any] = {
+        "retry": Retry(initial=0.0),
+        "max_crashes": 1,
+        "start_to_close": 60.0,
+        "schedule_to_close": 60.0,
+    }
+    with context_with({"handler": work, "restart": True}) as context:
+        events_of(context, CHANNEL)
+        conversation = submit(context, **options)
+        assert isinstance(error_of(conversation), PoisonActivity)
+        conversation.note_progress(1, b"half")
+
+        again, fresh = conversation.again(), make_conversation(**options)
+
+    assert {*vars(again)} == {*vars(fresh)} - {"reply"}
+    assert all(getattr(again, name) == getattr(fresh, name) for name in vars(again) if name != "channel_name")
+    assert (len(conversation.attempts), conversation.crashes) == (2, 1)
