@@ -16,6 +16,7 @@ from ..messages.activities import Completed, Failed, WorkerCapacity
 from ..messages.codec import encode_request
 from ..messages.dispatch import DispatchRequest
 from ..messages.envelope import Envelope
+from ..messages.grace import DEFAULT, Grace
 from ..messages.lifecycle import Down, ExitReason
 from . import _orders as orders
 from ._desk import Desk
@@ -45,6 +46,7 @@ class Blueprint:
         executor: ExecutorName = "thread",
         participant: Any = None,
         supervised: bool = False,
+        grace: Grace = DEFAULT,
     ) -> None:
         self.worker_id = worker_id
         self.capacity = capacity
@@ -65,6 +67,7 @@ class Blueprint:
         self._supervisor_watch = Watch()
         self._handlers = handlers
         self._kind: ExecutorName = executor
+        self._grace = grace
         self._report = WorkerReport()
         # Held while an incarnation is put together, so that no entry is half of one and half of the next.
         self._lock = runtime().create_rlock()
@@ -80,7 +83,9 @@ class Blueprint:
             self.executor = None
             if self._handlers is not None:
                 slots = self.capacity.max_concurrent
-                self.executor = make_executor(self._kind, self._handlers, slots, report, self.worker_id)
+                self.executor = make_executor(
+                    self._kind, self._handlers, slots, report, self.worker_id, grace=self._grace
+                )
             participant: ActorRef[Any] = WorkerActor.start(self.worker_id, self.executor)  # which ends the executor
             self.participant = participant
             entry = self._next_entry(self.channel) if self.channel is not None else None

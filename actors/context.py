@@ -11,6 +11,7 @@ from ..messages.activities import ActivityRequest, WorkerCapacity
 from ..messages.bus_errors import BusError, ChannelClosed
 from ..messages.dispatch_errors import UnknownDeadLetter
 from ..messages.errors import ChannelLifecycleError, ConfigError, InvalidCapacity, LimenError
+from ..messages.grace import DEFAULT, Grace
 from ..messages.limits import Limit
 from ..messages.names import ChannelName, dispatch_channel
 from ..messages.pool import DispatchWorker, PoolRow, QueueRow
@@ -74,17 +75,21 @@ class WorkerContext:
         handlers: Mapping[str, Handler] | None = None,
         executor: ExecutorName = "thread",
         restart: bool = False,
+        grace: Grace = DEFAULT,
     ) -> WorkerRegistration:
         """Register a worker whose participant we start and own.
 
         Without `handlers` it fetches its own work (`next`, `respond`). With them (activity type → function of the
-        request) an executor runs it. `restart`: its supervisor starts it again when it crashes.
+        request) an executor runs it. `restart`: its supervisor starts it again when it crashes. `grace`: what becomes
+        of an activity that is called off and does not end.
         Blocks until the worker is in the pool. Raises `InvalidChannelName`, `ChannelLifecycleError`.
         """
         name = dispatch_channel(namespace, task_queue)
         _check_capacity(capacity, handlers)
         worker_id = self._core.next_worker_id(str(name))
-        blueprint = Blueprint(worker_id, capacity, handlers=handlers, executor=executor, supervised=restart)
+        blueprint = Blueprint(
+            worker_id, capacity, handlers=handlers, executor=executor, supervised=restart, grace=grace
+        )
         return self._core.register(name, blueprint, restart=restart)
 
     def register_worker_with_participant(

@@ -233,4 +233,5 @@ class WorkerEntry:
             self.since_s,
             self.queued,
             self.draining,
+            getattr(self.executor, "abandoned", 0),
         )

@@ -17,6 +17,7 @@ from pykka import ActorRef
 from ..messages.activities import Completed, Failed, completed_with
 from ..messages.errors import ConfigError
 from ..messages.events import EventKind
+from ..messages.grace import Grace
 from ..messages.lifecycle import ExitReason
 from . import _orders as orders
 from ._progress import Progress
@@ -142,36 +143,32 @@ def _unboxed(result: Completed | Failed | Boxed) -> Completed | Failed:
 
 
 def make_executor(
-    kind: ExecutorName, handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str
+    kind: ExecutorName, handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str, *, grace: Grace
 ) -> Executor:
     """Make the executor of that kind. Raises `ConfigError` for a kind that is not one."""
-    makers: dict[str, Callable[[], Executor]] = {
-        "thread": lambda: _thread(handlers, slots, report, name),
-        "asyncio": lambda: _asyncio(handlers, slots, report, name),
-        "process": lambda: _process(handlers, slots, report, name),
-    }
+    makers: dict[str, Callable[..., Executor]] = {"thread": _thread, "asyncio": _asyncio, "process": _process}
     if kind not in makers:
         raise ConfigError("executor", f"must be one of {', '.join(makers)}, not {kind!r}")
     stand_in = runtime().executor_for(kind)
     if stand_in is not None:
-        executor: Executor = stand_in(handlers, slots, report, name)
+        executor: Executor = stand_in(handlers, slots, report, name, grace=grace)
         return executor
-    return makers[kind]()
+    return makers[kind](handlers, slots, report, name, grace=grace)
 
 
-def _thread(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+def _thread(*settings: Any, grace: Grace) -> Executor:
     from .executors.thread import ThreadExecutor
 
-    return ThreadExecutor(handlers, slots, report, name)
+    return ThreadExecutor(*settings, grace=grace)
 
 
-def _asyncio(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+def _asyncio(*settings: Any, grace: Grace) -> Executor:
     from .executors.asyncio import AsyncioExecutor
 
-    return AsyncioExecutor(handlers, slots, report, name)
+    return AsyncioExecutor(*settings, grace=grace)
 
 
-def _process(handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str) -> Executor:
+def _process(*settings: Any, grace: Grace) -> Executor:
     from .executors.process import ProcessExecutor
 
-    return ProcessExecutor(handlers, slots, report, name)
+    return ProcessExecutor(*settings, grace=grace)

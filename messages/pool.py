@@ -89,6 +89,8 @@ class PoolRow:
     """Short activities that a process worker holds in advance, so that its children need not wait for the next."""
     draining: bool = False
     """Whether it ends what it has, gets nothing new, and then leaves."""
+    abandoned: int = 0
+    """Threads or coroutines that go on with what was called off, and have no slot any more."""
 
     @property
     def free(self) -> int:

@@ -10,33 +10,36 @@ from typing import Any
 
 from ...messages.activities import Completed, Failed
 from ...messages.errors import ActivityCancelled
+from ...messages.grace import DEFAULT, Grace
 from ...messages.lifecycle import ExitReason
 from .._current import TASK
 from ..attempt import Attempt, Handler, Report
 from ..runtime import Thread, runtime
+from ._abandoned import Abandoned
 from ._local_run import LocalRun
 from ._running import failure, handler_for
 
 logger = logging.getLogger("limen")
 
-GRACE_S = 2.0
-"""How long a cancelled coroutine has to end when its worker ends; then it is abandoned."""
-
 
 class AsyncioExecutor:
-    """Runs each attempt as a task of its loop. The loop's thread starts with the first attempt."""
+    """Runs each attempt as a task of its loop. The loop's thread starts with the first attempt.
+
+    A coroutine that is cancelled and does not end within the grace is abandoned: its slot is given to another, and what
+    it brings is fenced off. One that blocks its loop holds up all others, and the grace with them.
+    """
 
     name = "asyncio"
     prefetch = 0
 
     def __init__(
-        self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace_s: float = GRACE_S
+        self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace: Grace = DEFAULT
     ) -> None:
         self._handlers = handlers
         self._slots = slots
         self._report = report
         self._name = name
-        self._grace_s = grace_s
+        self._grace = grace
         self._runtime = runtime()
         self._now = self._runtime.now
         # Reentrant: a finaliser may end the worker in the middle of anything.
@@ -45,8 +48,14 @@ class AsyncioExecutor:
         self._thread: Thread | None = None
         self._tasks: dict[Attempt, asyncio.Task[Completed | Failed | None]] = {}
         self._runs: dict[Attempt, LocalRun] = {}
-        """Of those that run now."""
+        """Of those that run now and count."""
+        self._abandoned: Abandoned[asyncio.Task[Any]] = Abandoned(grace, name)
         self._closed = False
+
+    @property
+    def abandoned(self) -> int:
+        """How many coroutines run that nobody waits for, with their slots given to others."""
+        return len(self._abandoned)
 
     def submit(self, attempt: Attempt) -> None:
         """Start it as a task on the loop."""
@@ -129,7 +138,7 @@ class AsyncioExecutor:
         tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
         for task in tasks:
             task.cancel()
-        stubborn: Iterable[Any] = (await asyncio.wait(tasks, timeout=self._grace_s))[1] if tasks else ()
+        stubborn: Iterable[Any] = (await asyncio.wait(tasks, timeout=self._grace.grace_s))[1] if tasks else ()
         for task in stubborn:
             logger.warning("worker %s: a coroutine does not end although it was cancelled; it is abandoned", self._name)
             # It has just been logged.
@@ -150,13 +159,32 @@ class AsyncioExecutor:
         task.add_done_callback(lambda done: self._ended(attempt, done))
 
     def _cancel(self, attempt: Attempt) -> None:
+        assert self._loop is not None, "it runs this"
         task = self._tasks.get(attempt)
         if task is not None:
             task.cancel()
+            self._loop.call_later(self._grace.grace_s, self._give_up, attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """Abandon a coroutine that goes on although it was cancelled, as long as that is borne."""
+        task = self._tasks.get(attempt)
+        if task is None or self._closed:
+            return
+        if not self._abandoned.has_room():
+            self._abandoned.keep(task, attempt)
+            return
+        del self._tasks[attempt], self._runs[attempt]
+        self._abandoned.add(task, attempt)
+        self._report.returned(attempt, ExitReason.normal())
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[Completed | Failed | None]) -> None:
         """Report, also for a task that was cancelled before its first step."""
-        del self._tasks[attempt], self._runs[attempt]
+        self._tasks.pop(attempt, None)
+        self._runs.pop(attempt, None)
+        self._abandoned.ended(task)
+        following = self._abandoned.next_kept()
+        if following is not None:
+            self._give_up(following[1])
         if task.cancelled():
             self._cancelled(attempt)
         elif (result := task.result()) is not None:
@@ -179,5 +207,8 @@ class AsyncioExecutor:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit and the like end this worker, and no other
-            self._report.fatal(error, attempt)
+            if attempt in self._tasks:
+                self._report.fatal(error, attempt)
+            else:
+                logger.warning("worker %s: an abandoned run of %r ended: %r", self._name, attempt.activity_type, error)
             return None

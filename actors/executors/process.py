@@ -22,6 +22,7 @@ from typing import Any
 
 from ...messages.activities import Failed
 from ...messages.errors import UnpicklableError
+from ...messages.grace import DEFAULT, Grace
 from ...messages.lifecycle import ExitReason
 from ...messages.supervision import RestartIntensity
 from ...messages.supervision_errors import ChildStartFailed, SupervisorGaveUp
@@ -51,9 +52,6 @@ logger = logging.getLogger("limen")
 
 OnChildEvent = Callable[[ChildStarted | ChildExited], object]
 
-GRACE_S = 0.5
-"""How long a child that was told to end has until it is killed."""
-
 _HANG_UP_S = 0.2
 """How long a child whose line is gone has until it is killed. Usually it is dead, and we are about to hear."""
 _STUCK_S = 0.01
@@ -71,7 +69,7 @@ class ProcessExecutor:
     """Runs each attempt in one of `slots` child processes.
 
     Raises `UnpicklableError` at once for a handler that cannot travel to a child, such as a lambda. A child that is
-    told to end by SIGTERM is killed after `grace_s` seconds, which also ends one that is stopped. `refill` bounds how
+    told to end by SIGTERM is killed after the grace, which also ends one that is stopped. `refill` bounds how
     often children are replaced; beyond it the worker as a whole fails with `SupervisorGaveUp`. `on_child_event` is
     called on the executor's thread and must not block.
     """
@@ -85,7 +83,7 @@ class ProcessExecutor:
         report: Report,
         name: str,
         *,
-        grace_s: float = GRACE_S,
+        grace: Grace = DEFAULT,
         refill: RestartIntensity = _REFILL,
         on_child_event: OnChildEvent | None = None,
     ) -> None:
@@ -95,7 +93,7 @@ class ProcessExecutor:
         self._numbers = {activity_type: number for number, activity_type in enumerate(handlers)}
         self._report = report
         self._name = name
-        self._grace_s = grace_s
+        self._grace_s = grace.grace_s
         self._restarts = RestartWindow(refill)
         self._on_child_event = on_child_event
         self._now = runtime().now
@@ -431,7 +429,7 @@ class ProcessExecutor:
             self._crew.withdraw(child)
         self._lines.attention = True
         if sys.platform == "win32":
-            child.join(GRACE_S)
+            child.join(self._grace_s)
             self._died(child)
             return
         # Its successor waits for the news of its death: the fork server would be busy forking, and tell us later.

@@ -16,6 +16,7 @@ from .actors.context import WorkerContext
 from .actors.registration import WorkerRegistration
 from .messages.activities import WorkerCapacity
 from .messages.errors import LimenError
+from .messages.grace import Grace
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -55,7 +56,7 @@ class Engine(Protocol):
         ...
 
     def register(
-        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind
+        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind, grace: Grace
     ) -> WorkerRegistration:
         """Start a worker in this process and let it be given work. Blocks until it can be."""
         ...
@@ -86,11 +87,11 @@ class EmbeddedEngine:
         return handlers_for(activities, kind)
 
     def register(
-        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind
+        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind, grace: Grace
     ) -> WorkerRegistration:
         """Start a worker under the context's supervisor."""
         registration = self._context.register_worker(
-            self._namespace, queue, capacity, handlers=handlers, executor=kind, restart=True
+            self._namespace, queue, capacity, handlers=handlers, executor=kind, restart=True, grace=grace
         )
         self._registrations.append(registration)
         return registration

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 from .activity import Activity, AsyncHandler, SyncHandler
 from .actors.router_loader import LoadedRouter, load_router
 from .actors.routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
 from .messages.errors import ConfigError, UnpicklableError
+from .messages.grace import Grace
 
 ExecutorKind = Literal["thread", "asyncio", "process"]
 
@@ -39,6 +41,11 @@ def slots_for(kind: ExecutorKind, asked: int | None) -> int:
     if kind == "process":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 100 if kind == "asyncio" else 1
+
+
+def grace_for(grace: Any, max_abandoned: Any) -> Grace:
+    """Say what becomes of what is called off. Raises `ConfigError`."""
+    return Grace(grace_s=grace.total_seconds() if isinstance(grace, timedelta) else grace, max_abandoned=max_abandoned)
 
 
 def handlers_for(activities: Iterable[Activity[..., Any]], kind: ExecutorKind) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ._call import Call
 from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
 from ._options import Seconds
-from ._workers import ExecutorKind, executor_for, router_for, slots_for
+from ._workers import ExecutorKind, executor_for, grace_for, router_for, slots_for
 from .activity import Activity
 from .actors import _orders as orders
 from .actors.context import WorkerContext
@@ -82,20 +82,26 @@ class Limen(QueueControls):
         *,
         max_concurrent: int | None = None,
         executor: ExecutorKind | None = None,
+        grace: Seconds = 0.5,
+        max_abandoned: int = 10,
     ) -> WorkerRegistration:
         """Add a worker to a queue. It lives until it is unregistered or the application closes.
 
         It runs at most `max_concurrent` activities at once (by default 100 coroutines, as many processes as there are
         cores, or one thread), in threads, in child processes, or on an event loop, which is the default for coroutine
-        functions. When it crashes its work is handed on and it is started again. Raises `ConfigError`,
-        `InvalidCapacity`, `UnpicklableError` for a process worker's function that has no importable name,
-        `ChannelLifecycleError`.
+        functions. When it crashes its work is handed on and it is started again.
+
+        An activity that is cancelled, or out of time, has `grace` seconds to end. Then its process is killed; its
+        thread or coroutine is abandoned, and another may have its slot, for at most `max_abandoned` of them.
+
+        Raises `ConfigError`, `InvalidCapacity`, `UnpicklableError` for a process worker's function that has no
+        importable name, `ChannelLifecycleError`.
         """
         kind = executor_for(queue, activities, executor)
         handlers = self._engine.handlers(activities, kind)
         capacity = WorkerCapacity(slots_for(kind, max_concurrent), tuple(handlers))
         self._port(queue)
-        return self._engine.register(queue, capacity, handlers, kind)
+        return self._engine.register(queue, capacity, handlers, kind, grace_for(grace, max_abandoned))
 
     def pool(self, queue: str) -> list[PoolRow]:
         """List a queue's live workers in the order in which they came: what each can do and is doing now."""

@@ -14,6 +14,7 @@ from limen.actors.executors.asyncio import AsyncioExecutor
 from limen.actors.runtime import runtime
 from limen.messages.activities import Completed, Failed
 from limen.messages.errors import ActivityCancelled, TerminalError
+from limen.messages.grace import Grace
 from limen.messages.lifecycle import ExitReason
 from limen.messages.payloads import Payload
 
@@ -21,9 +22,9 @@ from limen.messages.payloads import Payload
 class Bench:
     """An executor under a book."""
 
-    def __init__(self, handler, slots=10, grace_s=2.0):
+    def __init__(self, handler, slots=10, **grace):
         self.notes = Notes()
-        self.executor: Any = AsyncioExecutor({"encode": handler}, slots, self.notes, "bench", grace_s=grace_s)
+        self.executor: Any = AsyncioExecutor({"encode": handler}, slots, self.notes, "bench", grace=Grace(**grace))
         self.book = Notebook()
         self.book.join(make_worker("worker-1", slots))
 

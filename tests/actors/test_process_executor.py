@@ -12,6 +12,7 @@ from limen.actors.attempt import Attempt
 from limen.actors.executors.process import ChildExited, ChildStarted, ProcessExecutor
 from limen.messages.activities import ActivityRequest
 from limen.messages.errors import UnpicklableError
+from limen.messages.grace import Grace
 from limen.messages.lifecycle import ExitKind
 from limen.messages.payloads import Local, Payload
 from limen.messages.supervision import RestartIntensity
@@ -333,7 +334,7 @@ def _watch_sending(process: ProcessExecutor, monkeypatch: Any) -> "queue.SimpleQ
 
 def test_a_stopped_child_that_is_cancelled_is_killed_and_replaced(gate):
     """Issue: SIGTERM does not reach a process that is stopped; SIGKILL, after the grace, does."""
-    with executor(grace_s=0.05) as (process, report):
+    with executor(grace=Grace(grace_s=0.05)) as (process, report):
         unwanted = attempt("hold", gate.value)
         process.submit(unwanted)
         pid = gate.arrival()

@@ -74,16 +74,16 @@ def test_an_activity_runs_on_a_daemon_thread_of_the_executors():
 def test_threads_start_when_they_are_first_needed_and_never_more_than_slots():
     """GR-09, DP-18: a worker that has nothing to do has no thread; a free thread is used again."""
     with stuck() as activity, bench(activity, slots=3) as made:
-        assert made.executor._threads == []
+        assert made.executor._places == []
         made.run("c-1")
         activity.wait_begun()
-        assert len(made.executor._threads) == 1
+        assert len(made.executor._places) == 1
         made.run("c-2", "c-3")
         activity.wait_begun(2)
         activity.go_on.set()
         made.notes.wait(3)
 
-        assert len(made.executor._threads) == 3
+        assert len(made.executor._places) == 3
         assert activity.peak == 3
 
 
@@ -116,8 +116,8 @@ def test_an_exit_ends_the_worker_and_names_the_culprit(error):
         (attempt,) = made.run("c-1")
 
         assert made.notes.wait() == [("fatal", attempt, error)]
-        made.executor._threads[0].join(PATIENCE_S)
-        assert not made.executor._threads[0].is_alive()
+        made.executor._places[0].thread.join(PATIENCE_S)
+        assert not made.executor._places[0].thread.is_alive()
 
 
 def test_an_activity_that_nobody_here_does_is_a_failure_that_says_so():
@@ -284,4 +284,4 @@ def test_a_worker_that_can_have_no_further_thread_makes_do(monkeypatch):
 
         told = made.notes.wait(3)
         assert sorted(attempt.conversation.id for _, attempt, _ in told) == ["c-1", "c-2", "c-3"]
-        assert len(made.executor._threads) == 2
+        assert len(made.executor._places) == 2

@@ -20,6 +20,7 @@ from limen import (
     Limen,
     NoCurrentActivity,
     Retry,
+    ScheduleToStartTimedOut,
     activity,
     current,
 )
@@ -265,6 +266,40 @@ def test_an_attempt_that_is_over_reports_nothing_any_more(app):
 
     assert handle.progress() == "last word"
     assert (context.conversation_id, context.attempt, context.cancelled) == (handle.id, 1, True)
+
+
+def test_a_thread_that_does_not_end_costs_the_worker_no_slot(app):
+    """Issue: abandoned and replaced, as the pool shows; beyond the limit the slot stays taken until one ends."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    @activity
+    def deaf() -> None:
+        begun.release()
+        assert go_on.wait(TIMEOUT_S)
+
+    @activity
+    def well() -> str:
+        return "well"
+
+    app.worker("default", [deaf, well], grace=0.01, max_abandoned=2)
+    for count in (1, 2):
+        handle = app.dispatch(deaf)
+        assert begun.acquire(timeout=TIMEOUT_S)
+        handle.cancel()
+        assert isinstance(handle.exception(TIMEOUT_S), ActivityCancelled)
+        assert app.dispatch(well).result(TIMEOUT_S) == "well"
+        assert [(row.in_flight, row.free, row.abandoned) for row in app.pool("default")] == [(0, 1, count)]
+    third = app.dispatch(deaf)
+    assert begun.acquire(timeout=TIMEOUT_S)
+    third.cancel()
+    third.exception(TIMEOUT_S)
+    waiting = app.dispatch(well.options(schedule_to_start=0.1))
+    assert isinstance(waiting.exception(TIMEOUT_S), ScheduleToStartTimedOut)
+    assert [(row.in_flight, row.abandoned) for row in app.pool("default")] == [(1, 2)]
+
+    last = app.dispatch(well)
+    go_on.set()
+    assert last.result(TIMEOUT_S) == "well"
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

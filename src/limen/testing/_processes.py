@@ -15,6 +15,7 @@ from ..actors.attempt import Attempt, Handler, Report
 from ..actors.executors._local_run import LocalRun
 from ..actors.runtime import here, runtime
 from ..messages.activities import ActivityRequest, Completed, Failed, with_input
+from ..messages.grace import DEFAULT, Grace
 from ..messages.lifecycle import ExitReason
 from ..messages.payloads import Local
 from ._errors import SimulationEnd
@@ -24,6 +25,8 @@ from ._waits import SimulatedQueue
 
 KILLED = -9
 """The exit code of a child that is crashed: SIGKILL's."""
+DEAF = 0.3
+"""How often a child does not end by SIGTERM."""
 
 
 class Child:
@@ -54,11 +57,14 @@ class SimulatedProcesses:
     name = "process"
     prefetch = 0
 
-    def __init__(self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace: Grace = DEFAULT
+    ) -> None:
         self._handlers = handlers
         self._slots = slots
         self._report = report
         self._name = name
+        self._grace = grace
         simulated: Any = runtime()
         self._runtime = simulated
         self._scheduler: Scheduler = simulated.scheduler
@@ -78,12 +84,20 @@ class SimulatedProcesses:
         self._hand_out()
 
     def cancel(self, attempt: Attempt) -> None:
-        """Kill the child that runs it."""
-        for child in self._children:
-            if child.attempt is attempt:
-                child.cancelled = True
-                self._scheduler.vanish(child.task)
-                return
+        """End the child that runs it: at once, or, as luck has it, after the grace. One that waits is given back."""
+        if attempt in self._waiting:
+            self._waiting.remove(attempt)
+            self._report.returned(attempt, ExitReason.killed("cancelled"))
+        child = next((each for each in self._children if each.attempt is attempt and not each.cancelled), None)
+        if child is not None:
+            child.cancelled = True
+            is_deaf = self._runtime.chance() < DEAF
+            self._runtime.call_later(self._grace.grace_s if is_deaf else 0.0, lambda: self._kill(child))
+            self._hand_out()
+
+    def _kill(self, child: Child) -> None:
+        if not child.task.done:
+            self._scheduler.vanish(child.task)
 
     def close(self) -> None:
         """Kill all children."""
@@ -102,9 +116,10 @@ class SimulatedProcesses:
 
     def _hand_out(self) -> None:
         while self._waiting:
-            child = next((each for each in self._children if each.attempt is None), None)
+            serving = [each for each in self._children if not each.cancelled]
+            child = next((each for each in serving if each.attempt is None), None)
             if child is None:
-                if len(self._children) >= self._slots:
+                if len(serving) >= self._slots:
                     return
                 child = self._start_child()
             child.attempt = attempt = self._waiting.popleft()
