@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .flag import Flag
 from .here import here
-from .reply import Reply, offer, offer_error
+from .reply import PENDING, Reply, offer, offer_error
 from .standard import StandardRuntime
 from .timers import Timer
 from .waits import Condition, Lock, Queue, Thread
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = [
+    "PENDING",
     "Condition",
     "Flag",
     "Lock",
@@ -45,6 +46,9 @@ class Runtime(Protocol):
     def create_inbox(self, actor: Any) -> Any:
         """Give an actor its inbox."""
         ...
+
+    reply_class: type[Reply[Any]]
+    """What `create_future` makes."""
 
     def create_future(self) -> Reply[Any]:
         """Give the future for one ask."""

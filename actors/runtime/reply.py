@@ -11,7 +11,9 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pykka import Future, Timeout
@@ -27,10 +29,12 @@ logger = logging.getLogger("limen")
 
 T = TypeVar("T")
 
-_Chain = tuple[Callable[[], object], Any] | None
-"""Callbacks, the latest first: (callback, the rest)."""
+_Box = list[Callable[[], object]]
+"""A callback that is yet to be called, or nothing. Whoever takes it out calls it."""
 
-_PENDING: Final = object()
+PENDING: Final = object()
+"""In place of an answer that is yet to come."""
+
 _new_lock = _thread.allocate_lock
 
 
@@ -41,85 +45,133 @@ def _running_loop() -> AbstractEventLoop | None:
     return asyncio._get_running_loop() if asyncio is not None else None  # noqa: SLF001
 
 
+class _Raised:
+    """In place of an answer: an error, as `sys.exc_info()` gives it."""
+
+    __slots__ = ("exc_info",)
+
+    def __init__(self, exc_info: tuple[Any, Any, Any]) -> None:
+        self.exc_info = exc_info
+
+
+class _Hook:
+    """In place of an answer: what computes it, at the first `get`."""
+
+    __slots__ = ("_guard", "_made", "_make")
+
+    def __init__(self, make: Callable[[float | None], Any]) -> None:
+        self._make = make
+        self._made: Any = PENDING
+        self._guard = threading.RLock()
+
+    def get(self, timeout: float | None) -> Any:
+        with self._guard:
+            if self._made is PENDING:
+                self._made = self._make(timeout)
+            return self._made
+
+
 class Reply(Future[T]):
-    """A Pykka future on bare locks. `get` blocks its thread; `await` never blocks the event loop.
+    """A Pykka future without locks. `get` blocks its thread; `await` never blocks the event loop.
 
     Setting it twice raises `queue.Full`, as Pykka does. Callbacks run on the setter's thread, once, and must not block.
 
-    Nothing is called or allocated while the guard is held, so that neither a signal handler nor the garbage collector
-    can come back into the same future in between.
+    Of several that answer at once, the one that deletes `_open` is the first: to delete an attribute is one step. A
+    callback is put in before it is looked for an answer, and the answer before it is looked for callbacks, so that one
+    side sees the other; if both do, whoever takes it out of its box calls it. So neither a signal handler nor the
+    garbage collector can come back into a future that is in the middle of something.
     """
 
-    owed_by: Any = None
-    """The mailbox that holds the question, for the self-ask check."""
-    _value: Any = _PENDING
-    _error: tuple[Any, Any, Any] | None = None
-    _callbacks: _Chain = None
-    _hook: Callable[[float | None], T] | None = None
-    _hook_result: Any = _PENDING
-    _hook_guard: Any = None
+    __slots__ = ("_open", "_watched", "owed_by", "value")
 
     def __init__(self) -> None:
         # Pykka's own __init__ only prepares its hook fields, which this class replaces.
-        # What most futures begin with are defaults of the class.
-        self._guard = _new_lock()
+        self._open = True
+        self._watched = False
+        """Whether there are callbacks."""
+        self.value: Any = PENDING
+        """The answer. While there is none, or where it is an error or a hook, something else that only `get` knows."""
+        self.owed_by: Any = None
+        """The mailbox that holds the question, for the self-ask check."""
 
     def done(self) -> bool:
         """Whether there is an answer or an error."""
-        return self._value is not _PENDING
+        return self.value is not PENDING and type(self.value) is not _Hook
 
     def get(self, *, timeout: float | None = None) -> T:
         """Block until the answer is there, at most `timeout` seconds.
 
         Raises: `pykka.Timeout`; `SelfAskError` at once if this very actor owes the answer; the error that was set.
         """
-        if self._hook is not None:
-            return self._get_by_hook(timeout)
-        if self._value is _PENDING:
-            self._wait(timeout)
-        if self._error is not None:
-            _raise(self._error)
-        return self._value  # type: ignore[no-any-return]
+        value = self.value
+        if value is PENDING:
+            if not self.wait(timeout):
+                raise Timeout(f"{timeout} seconds")
+            value = self.value
+        if type(value) is _Raised:
+            _raise(value.exc_info)
+        if type(value) is _Hook:
+            value = value.get(timeout)
+        return value  # type: ignore[no-any-return]
 
     def set(self, value: T | None = None) -> None:
         """Answer. Raises `queue.Full` if there is an answer already."""
-        with self._guard:
-            if self._value is not _PENDING or self._hook is not None:
-                raise queue.Full
-            self._value = value
-            if self._callbacks is None:
-                return
-            callbacks, self._callbacks = self._callbacks, None
-        _call_all(callbacks)
+        try:
+            del self._open
+        except AttributeError:
+            raise queue.Full from None
+        self.value = value
+        if self._watched:
+            self._call_all()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled."""
         if isinstance(exc_info, BaseException):
             exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
-        self._settle(None, exc_info or sys.exc_info())
+        Reply.set(self, _Raised(exc_info or sys.exc_info()))  # type: ignore[misc]  # what `get` knows
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Let `func(timeout)` compute the value at the first `get`."""
-        hook_guard = threading.RLock()
-        with self._guard:
-            if self._value is not _PENDING:
-                raise queue.Full
-            self._hook_guard = hook_guard
-            self._hook_result = _PENDING
-            self._hook = func
+        hook = _Hook(func)
+        if type(self.value) is not _Hook:
+            try:
+                del self._open
+            except AttributeError:
+                raise queue.Full from None
+        self.value = hook
 
     def add_done_callback(self, callback: Callable[[], object]) -> None:
         """Call `callback()` once when the answer is there: now, or on the thread that sets it."""
-        while True:
-            seen = self._callbacks
-            chain = (callback, seen)
-            with self._guard:
-                if self._value is not _PENDING:
-                    break
-                if self._callbacks is seen:
-                    self._callbacks = chain
-                    return
-        callback()
+        if self.done():
+            callback()
+        else:
+            self._watch(callback)
+
+    def _watch(self, callback: Callable[[], object]) -> _Box:
+        """Have a callback called by whoever answers; give the box from which it may be taken back."""
+        box = [callback]
+        boxes: deque[_Box] = self.__dict__.setdefault("_boxes", deque())
+        boxes.append(box)
+        self._watched = True
+        if self.done() and _taken(box):  # meanwhile, and whoever did so has not seen it
+            callback()
+        return box
+
+    def _unwatch(self, box: _Box) -> None:
+        """Take a callback back, unless it is being called."""
+        _taken(box)
+        with suppress(ValueError, IndexError):  # whoever answers is going through them
+            self.__dict__["_boxes"].remove(box)  # or another empty one
+
+    def _call_all(self) -> None:
+        """Call in the order of adding."""
+        boxes: deque[_Box] = self.__dict__["_boxes"]
+        while boxes:
+            try:
+                callback = boxes.popleft().pop()
+            except IndexError:  # one that was taken back
+                continue
+            _call(callback)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait without blocking the loop; outside a loop, behave as Pykka's future does."""
@@ -127,9 +179,9 @@ class Reply(Future[T]):
         if loop is None:
             yield
             return self.get()
-        if self._hook is not None:
+        if type(self.value) is _Hook:
             return (yield from loop.run_in_executor(None, self.get).__await__())
-        if self._value is _PENDING:
+        if self.value is PENDING:
             self._refuse_self_ask()
             yield from self._wake_on(loop).__await__()
         return self.get(timeout=0)
@@ -152,50 +204,25 @@ class Reply(Future[T]):
         self.add_done_callback(from_any_thread)
         return woken
 
-    def _settle(self, value: Any, error: tuple[Any, Any, Any] | None) -> None:
-        with self._guard:
-            if self._value is not _PENDING or self._hook is not None:
-                raise queue.Full
-            self._error = error
-            self._value = value
-            callbacks = self._callbacks
-            self._callbacks = None
-        if callbacks is not None:
-            _call_all(callbacks)
+    def wait(self, timeout: float | None) -> bool:
+        """Block until there is an answer, or an error, at most `timeout` seconds; say whether there is.
 
-    def _wait(self, timeout: float | None) -> None:
+        Raises `SelfAskError` at once if this very actor owes the answer.
+        """
         self._refuse_self_ask()
         waiter = _new_lock()
         waiter.acquire()
-        release = waiter.release
-        self.add_done_callback(release)
-        if not _acquire(waiter, timeout):
-            self._withdraw(release)
-            if self._value is _PENDING:
-                msg = f"{timeout} seconds"
-                raise Timeout(msg)
+        box = self._watch(waiter.release)
+        if _acquire(waiter, timeout):
+            return True
+        self._unwatch(box)
+        return self.value is not PENDING
 
     def _refuse_self_ask(self) -> None:
         """Raise if the actor that owes the answer runs, or is held up, on this very thread."""
         owed_by = self.owed_by
         if owed_by is not None and (owed_by is here.mailbox or owed_by is here.host):
             raise SelfAskError(str(owed_by.owner))
-
-    def _withdraw(self, callback: Callable[[], object]) -> None:
-        while True:
-            seen = self._callbacks
-            chain = _without(seen, callback)
-            with self._guard:
-                if self._callbacks is seen:
-                    self._callbacks = chain
-                    return
-
-    def _get_by_hook(self, timeout: float | None) -> T:
-        with self._hook_guard:
-            if self._hook_result is _PENDING:
-                assert self._hook is not None
-                self._hook_result = self._hook(timeout)
-            return self._hook_result  # type: ignore[no-any-return]
 
 
 def offer(reply: Future[Any], value: object) -> bool:
@@ -222,30 +249,21 @@ def wait_all(replies: list[Reply[Any]], *, timeout: float | None = None) -> list
     return [reply.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic())) for reply in replies]
 
 
-def _call_all(callbacks: _Chain) -> None:
-    """Call in the order of adding; the failure of one is logged and keeps no other from its call."""
-    in_order: list[Callable[[], object]] = []
-    while callbacks is not None:
-        callback, callbacks = callbacks
-        in_order.append(callback)
-    for callback in reversed(in_order):
-        try:
-            callback()
-        except BaseException:  # SystemExit too: whoever sets the answer is not to end for whoever waited for it
-            logger.exception("a callback of a future failed")
+def _call(callback: Callable[[], object]) -> None:
+    """Call it; its failure is logged and keeps no other from its call."""
+    try:
+        callback()
+    except BaseException:  # SystemExit too: whoever sets the answer is not to end for whoever waited for it
+        logger.exception("a callback of a future failed")
 
 
-def _without(chain: _Chain, callback: Callable[[], object]) -> _Chain:
-    """Leave one callback out of a chain."""
-    later: list[Callable[[], object]] = []
-    while chain is not None:
-        first, chain = chain
-        if first == callback:
-            break
-        later.append(first)
-    for each in reversed(later):
-        chain = (each, chain)
-    return chain
+def _taken(box: _Box) -> bool:
+    """Take the callback out; `False` if somebody else has done so."""
+    try:
+        box.pop()
+    except IndexError:
+        return False
+    return True
 
 
 def _acquire(waiter: _thread.LockType, timeout: float | None) -> bool:

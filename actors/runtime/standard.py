@@ -50,6 +50,8 @@ class StandardRuntime:
         """Give the inbox that fits how the actor is run."""
         return PooledMailbox(actor, self._pool) if actor.never_blocks else ThreadMailbox(actor)
 
+    reply_class = Reply
+
     def create_future(self) -> Reply[Any]:
         """Give the future for an ask."""
         return Reply()

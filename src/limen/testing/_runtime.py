@@ -36,6 +36,7 @@ class SimulatedRuntime:
         self.scheduler = scheduler
         self.routes = Routes(scheduler)
         self.shared: dict[Any, Any] = {}
+        self.reply_class: type[Reply[Any]] = type("SimulatedReply", (SimulatedReply,), {"_scheduler": scheduler})
         self._random = random.Random(f"runtime {seed}")
         self._names: dict[str, int] = {}
         self._urns = 0
@@ -57,7 +58,7 @@ class SimulatedRuntime:
 
     def create_future(self) -> Reply[Any]:
         """Give a future that parks who waits for it."""
-        return SimulatedReply(self.scheduler)
+        return self.reply_class()
 
     def new_urn(self) -> str:
         """Give the next of a row of URNs, the same in every run."""

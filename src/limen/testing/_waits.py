@@ -9,9 +9,7 @@ from collections import deque
 from queue import Empty
 from typing import Any, TypeVar
 
-from pykka import Timeout
-
-from ..actors.runtime import Flag, Reply, runtime
+from ..actors.runtime import Flag, Reply
 from ._errors import SimulationEnd, SimulationError
 from ._scheduler import Scheduler
 from ._task import Task
@@ -21,15 +19,12 @@ T = TypeVar("T")
 
 
 class SimulatedReply(Reply[T]):
-    """A future whose `get` lets others run. Made without arguments by Pykka."""
+    """A future whose `get` lets others run. Each runtime has a class of its own, which knows the scheduler."""
 
     is_idle = False
     about: Any = None
     """The question."""
-
-    def __init__(self, scheduler: Scheduler | None = None) -> None:
-        super().__init__()
-        self._scheduler: Scheduler = scheduler or runtime().scheduler  # type: ignore[attr-defined]  # the simulated one
+    _scheduler: Scheduler
 
     @property
     def name(self) -> str:
@@ -54,7 +49,8 @@ class SimulatedReply(Reply[T]):
         super().set_exception(exc_info)
         self._scheduler.point("next step after refusing", self.about)
 
-    def _wait(self, timeout: float | None) -> None:
+    def wait(self, timeout: float | None) -> bool:
+        """Let others run until there is an answer, or virtual time is up."""
         scheduler = self._scheduler
         me = _enter(scheduler, "wait for an answer")
         self._refuse_self_ask()
@@ -64,14 +60,13 @@ class SimulatedReply(Reply[T]):
         def wake() -> None:
             scheduler.wake_if(me, self)
 
-        self.add_done_callback(wake)
+        box = self._watch(wake)
         try:
             while in_time and not self.done():
                 in_time = scheduler.park(self, until_s)
         finally:
-            self._withdraw(wake)
-        if not self.done():
-            raise Timeout(f"{timeout} seconds")
+            self._unwatch(box)
+        return self.done()
 
 
 def _enter(scheduler: Scheduler, what: str) -> Task:
