@@ -62,7 +62,7 @@ class Letterbox:
             raise DispatchFailed(self._book.name, request.workflow_id, taken)
         self._record(request, OperationKind.REQUEUED)
         conversation = self._take(letter.id)
-        conversation.reply = runtime().create_future()
+        conversation.open_reply()
         conversation.channel = order.channel
         self._announcer.tell_about(EventKind.REQUEUED, conversation)
         self._book.let_handle_go()

@@ -6,7 +6,6 @@ caller changed his mind. Whoever comes later is fenced off.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any, Protocol
 
 from ..messages.activities import ActivityRequest, Completed, Failed
@@ -35,26 +34,27 @@ _INSTANT_S = 1e-6
 class Attempt:
     """One try. Handed from the channel to a slot; compared by identity."""
 
-    claimed = False
-    """Whether the outcome is decided, so that running it is of no more use."""
-    started_s: float | None = None
-    """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
-    outcome: tuple[Completed | Failed, bool] | None = None
-    """The result and whether the caller has it.
-
-    Written before the channel is told: so it counts even if the worker dies, or the channel crashes, in between.
-    """
-    error: BaseException | None = None
-    """Why it came to nothing, once that is known."""
-    charged = False
-    """Whether its request was charged with the crash that ended it."""
+    __slots__ = ("_open", "charged", "claimed", "conversation", "entry", "error", "number", "outcome", "started_s")
 
     def __init__(self, conversation: Any, entry: Any, number: int) -> None:
         self.conversation = conversation
         self.entry = entry
         self.number = number
         """1 for the first."""
-        self._claims = count()
+        self._open = True
+        self.claimed = False
+        """Whether the outcome is decided, so that running it is of no more use."""
+        self.started_s: float | None = None
+        """When a slot began to run it, on the runtime's clock; `None` while it waits for one."""
+        self.outcome: tuple[Completed | Failed, bool] | None = None
+        """The result and whether the caller has it.
+
+        Written before the channel is told: so it counts even if the worker dies, or the channel crashes, in between.
+        """
+        self.error: BaseException | None = None
+        """Why it came to nothing, once that is known."""
+        self.charged = False
+        """Whether its request was charged with the crash that ended it."""
 
     @property
     def request(self) -> ActivityRequest:
@@ -99,7 +99,9 @@ class Attempt:
 
     def claim(self) -> bool:
         """Take the right to decide the outcome; `True` for the first caller only. Any thread."""
-        if next(self._claims):
+        try:
+            del self._open  # one step: of several threads it lets only one by
+        except AttributeError:
             return False
         self.claimed = True
         return True
@@ -114,8 +116,11 @@ class Report(Protocol):
         Unless an attempt is given back: that one is for the same slot, to be run next.
         """
 
-    def look(self) -> None:
-        """A slot is idle and was nudged: let it do what the channel has to do."""
+    def look(self, entry: Any) -> Attempt | None:
+        """A slot of this worker is idle and was nudged: let it do what the channel has to do.
+
+        If an attempt is given back, that one is for the slot, to be run next.
+        """
 
     def progressed(self, attempt: Attempt, packed: bytes) -> None:
         """The activity says how far it has got."""
@@ -139,7 +144,7 @@ class Postbox(Protocol):
     def notice(self, message: object) -> None:
         """Say something ahead of the backlog. Any thread; never blocks."""
 
-    def look(self) -> None:
+    def serve(self, entry: Any) -> Attempt | None:
         """Have what has come in entered into the channel's book, by this thread if it can be."""
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:

@@ -10,7 +10,7 @@ import copy
 import zlib
 from enum import Enum
 from queue import Full
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pykka import ActorDeadError
 
@@ -23,7 +23,7 @@ from ..messages.retry import Retry
 from ._progress import Progress
 from .attempt import Attempt
 from .recorder import Recorder
-from .runtime import Reply, offer_error
+from .runtime import Reply, offer_error, runtime
 
 if TYPE_CHECKING:
     from ..messages.dead_letters import DeadLetter
@@ -104,8 +104,9 @@ class Conversation:
     """Whether it is past the limits of its activity type, and has no attempt that stands for it there."""
     patience_over = False
     """Whether `schedule_to_start`, for which it waits even where nobody serves it, has passed."""
-    bound: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-    """The arguments as a function takes them, where they never left this process."""
+    args: tuple[Any, ...] | None = None
+    """The arguments as a function takes them, where they never left this process: these, and `kwargs`."""
+    kwargs: dict[str, Any] = {}  # noqa: RUF012 - nobody adds to it
     is_told = False
     """Whether listeners have been told of its outcome."""
     is_plain = False
@@ -148,7 +149,7 @@ class Conversation:
 
         self.key, self.digest = key, digest(arguments)
 
-    def again(self) -> Conversation:
+    def again(self) -> Self:
         """Give the same request as if it had just been made, without reply and channel."""
         twin = copy.copy(self)
         for name in _PROGRESS:
@@ -158,11 +159,15 @@ class Conversation:
             twin.recorder = self.claim.scribe.recorder if self.claim.scribe is not None else None
         return twin
 
+    def open_reply(self) -> None:
+        """Give a request that was made `again` a reply of its own."""
+        self.reply = runtime().create_future()
+
     def work_for(self, recorder: Recorder) -> Conversation:
         """Make what is to be done for this caller and others of his key."""
         work = self.again()
         work.arrival, work.channel, work.letter = self.arrival, self.channel, self.letter
-        work.reply = Reply()
+        work.open_reply()
         work.recorder = recorder
         work.is_told = True  # of the end, each caller's listeners are
         return work
@@ -245,10 +250,14 @@ class Conversation:
         """Give a number from 0 to 1 that places a pause within its jitter: by this request, not by luck."""
         return zlib.crc32(f"{self.id}/{len(self.errors)}".encode()) / 0xFFFFFFFF
 
+    def answer(self, result: Any) -> None:
+        """Give the caller the result. Raises `queue.Full` if somebody has done so."""
+        self.reply.set(result)
+
     def settle(self, result: Completed) -> None:
         """Give the caller the result, unless there is an outcome already. Whoever does so holds the attempt's claim."""
         try:
-            self.reply.set(result)
+            self.answer(result)
         except Full:
             return
 

@@ -63,6 +63,8 @@ class ThreadExecutor:
         self._numbers = itertools.count(1)
         self._now = self._runtime.now
         self._closed = False
+        self._entry: Any = None
+        """The worker, as its channel knows it."""
 
     @property
     def abandoned(self) -> int:
@@ -73,6 +75,7 @@ class ThreadExecutor:
         """Queue it. Called on the channel's turn, by one thread at a time."""
         if self._closed:
             return
+        self._entry = attempt.entry
         self._queue.put(attempt)
         if len(self._places) < self._slots and len(self._places) < len(attempt.entry.attempts):
             self._add_thread()
@@ -170,8 +173,7 @@ class ThreadExecutor:
         attempt: Any = get()
         while attempt is not None and not self._closed:
             if attempt is _NUDGE:
-                self._report.look()
-                attempt = get()
+                attempt = self._report.look(self._entry) or get()
                 continue
             place.work = attempt
             if attempt.claimed:
@@ -212,5 +214,5 @@ _NUDGE = object()
 
 def _run_by(handler: Handler) -> Callable[[Any], Completed]:
     """Give the handler's own way to run a conversation, or the general one."""
-    run: Callable[[Any], Completed] | None = getattr(handler, "run", None)
-    return run or (lambda conversation: Completed(handler(conversation.request)))
+    runner: Callable[[], Callable[[Any], Completed]] | None = getattr(handler, "runner", None)
+    return runner() if runner is not None else lambda conversation: Completed(handler(conversation.request))

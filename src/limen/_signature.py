@@ -15,6 +15,9 @@ from .messages.errors import ConfigError, InvalidArgument, InvalidResult
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+Bound = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments by position and by name, as a function takes them."""
+
 _NONE: dict[str, Any] = {}
 """The keyword arguments of a call that has none."""
 
@@ -39,24 +42,18 @@ class CheckedSignature:
         self._signature = _signature(function)
         self._hints = {key: hints.get(key, Any) for key in self._signature.parameters}
         self._checks: dict[str, Check] = {key: check_for(hint) for key, hint in self._hints.items()}
-        self._returns = hints.get("return", Any)
+        self._returns: Any = hints.get("return", Any)
         self.returns = check_for(self._returns)
-        parameters = self._signature.parameters.values()
-        is_plain = all(each.kind in _POSITIONAL for each in parameters)
-        self._plain_checks = tuple(self._checks.values()) if is_plain else None
-        """The checks of a function that takes nothing but positional arguments."""
+        self.returned_type: Any = self._returns
+        """What results are said to be. Where that is a class, objects of just this class need no check."""
+        self.bind = self._quickest()
+        """Does what `fit` does."""
 
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         """Give the arguments as the function shall get them.
 
         Raises `InvalidArgument`, a `TypeError`, for one that is missing, too many or of a wrong type.
         """
-        checks = self._plain_checks
-        if checks is not None and not kwargs and len(args) == len(checks):
-            for check, value in zip(checks, args):  # noqa: B905 - `strict` costs more than the check
-                if not check(value):
-                    return self._fit_in_order(args), _NONE
-            return args, _NONE
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -83,8 +80,31 @@ class CheckedSignature:
         except Exception as error:
             raise InvalidResult(self._name, name_of(self._returns), name_of_value(value, error)) from error
 
-    def _fit_in_order(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(self._fitted(key, value) for key, value in zip(self._checks, args, strict=True))
+    def _quickest(self) -> Callable[[tuple[Any, ...], dict[str, Any]], Bound]:
+        """Give the quickest way to fit arguments that most likely fit already, in place of a general one."""
+        if any(each.kind not in _POSITIONAL for each in self._signature.parameters.values()):
+            return self.fit
+        fit, plain = self.fit, tuple((hint, self._checks[key]) for key, hint in self._hints.items())
+        count = len(plain)
+        if count == 1:
+            ((only_hint, only_check),) = plain
+
+            def bind_one(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
+                if len(args) == 1 and not kwargs and (type(args[0]) is only_hint or only_check(args[0])):
+                    return args, _NONE
+                return fit(args, kwargs)
+
+            return bind_one
+
+        def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
+            if len(args) != count or kwargs:
+                return fit(args, kwargs)
+            for (hint, check), value in zip(plain, args):  # noqa: B905 - `strict` costs more than the check
+                if type(value) is not hint and not check(value):
+                    return fit(args, kwargs)
+            return args, _NONE
+
+        return bind
 
     def _checked(self, key: str, value: Any) -> Any:
         """Check one parameter, or each of what `*args` and `**kwargs` gathered."""

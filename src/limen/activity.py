@@ -161,16 +161,21 @@ class SyncHandler:
         args, kwargs = request.input.value  # type: ignore[union-attr]
         return Local(self._activity.signature.result(self._activity.function(*args, **kwargs)))
 
-    def run(self, conversation: Any) -> Completed | Boxed:
-        """Run it for a caller in this process, without writing a request first; its value comes in a box."""
-        bound = conversation.bound
-        if bound is None:
-            return Completed(self(conversation.request))
-        activity = self._activity
-        args, kwargs = bound
-        value = activity.function(*args, **kwargs)
-        signature = activity.signature
-        return (value if signature.returns(value) else signature.result(value),)
+    def runner(self) -> Callable[[Any], Completed | Boxed]:
+        """Give what runs it for a caller in this process, without writing a request first; its value comes in a box."""
+        function, signature = self._activity.function, self._activity.signature
+        returns, returned_type = signature.returns, signature.returned_type
+
+        def run(conversation: Any) -> Completed | Boxed:
+            args, kwargs = conversation.args, conversation.kwargs
+            if args is None:
+                return Completed(self(conversation.request))
+            value = function(*args, **kwargs) if kwargs else function(*args)
+            if type(value) is returned_type or returns(value):
+                return (value,)
+            return (signature.result(value),)
+
+        return run
 
 
 class AsyncHandler:

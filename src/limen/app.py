@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from ._call import Call
+from ._call import call_class
 from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
 from ._options import Seconds
@@ -17,6 +17,7 @@ from ._workers import ExecutorKind, executor_for, grace_for, router_for, slots_f
 from .activity import Activity
 from .actors import _orders as orders
 from .actors.context import WorkerContext
+from .actors.conversation import Conversation
 from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
 from .actors.runtime import runtime
@@ -67,7 +68,7 @@ class Limen(QueueControls):
         self._closed = False
         self._prefix = runtime().new_id().replace("-", "")[:12]
         self._ids = itertools.count(1)
-        self._new_reply = runtime().create_future
+        self._new_call = call_class(runtime().reply_class)
 
     def __repr__(self) -> str:
         """Name the namespace."""
@@ -126,14 +127,13 @@ class Limen(QueueControls):
         """
         if not isinstance(activity, Activity):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
-        bound = activity.signature.bind(args, kwargs)
+        given, named = activity.signature.bind(args, kwargs)
         port = self._ports.get(activity.queue) or self._port(activity.queue)
-        call = Call(activity, bound, self._new_reply(), self._prefix, next(self._ids))
+        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
-        call.channel = port
         port.session.submit(call)
-        return Handle(call)
+        return Handle(call, call)
 
     def map(
         self,
@@ -198,7 +198,8 @@ class Limen(QueueControls):
         `RecorderFailed`.
         """
         name, kind = (queue, None) if isinstance(queue, str) else (queue.queue, queue.name)
-        return Handle(self._order(name, orders.Requeue(letter_id, self._port(name), kind)))
+        conversation: Conversation = self._order(name, orders.Requeue(letter_id, self._port(name), kind))
+        return Handle(conversation, conversation.reply)
 
     def discard(self, queue: str, letter_id: str) -> DeadLetter:
         """Throw a dead letter away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`."""

@@ -7,14 +7,14 @@ import queue as _queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from pykka import ActorDeadError, Timeout
+from pykka import ActorDeadError
 
 from .actors import _orders as orders
 from .actors._patience import wait_patiently
 from .actors._progress import unpack
 from .actors.attempt import Boxed
 from .actors.conversation import Conversation
-from .actors.runtime import runtime
+from .actors.runtime import Reply, runtime
 from .messages.activities import Completed
 from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
@@ -25,10 +25,11 @@ R = TypeVar("R")
 class Handle(Generic[R]):
     """What `dispatch` gives. `result()` blocks; `await` does not block the loop. Any thread may hold it."""
 
-    __slots__ = ("__weakref__", "_conversation")
+    __slots__ = ("__weakref__", "_conversation", "_reply")
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, reply: Reply[Completed]) -> None:
         self._conversation = conversation
+        self._reply = reply
 
     def __repr__(self) -> str:
         """Name the activity, its id and its state."""
@@ -74,7 +75,7 @@ class Handle(Generic[R]):
 
     def done(self) -> bool:
         """Whether there is a result or an error."""
-        return self._conversation.reply.done()
+        return self._reply.done()
 
     def result(self, timeout: float | None = None) -> R:
         """Block for the result, at most `timeout` seconds.
@@ -83,11 +84,13 @@ class Handle(Generic[R]):
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
         `ChannelLifecycleError` when the dispatcher was closed.
         """
-        reply = self._conversation.reply
-        if not reply.done() and not wait_patiently(self._wait, timeout):
+        box: Any = self._reply.value
+        if type(box) is tuple:  # which it is where the worker is in this process and all went well
+            return box[0]  # type: ignore[no-any-return]
+        if not wait_patiently(self._wait, timeout):
             raise self._late(timeout)
         try:
-            return _value(reply.get(timeout=0))  # type: ignore[no-any-return]
+            return _value(self._reply.get(timeout=0))  # type: ignore[no-any-return]
         except (ActorDeadError, BusError):  # told in words of the caller's
             return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
 
@@ -106,14 +109,7 @@ class Handle(Generic[R]):
         return wait_patiently(self._wait, timeout)
 
     def _wait(self, timeout: float | None) -> bool:
-        try:
-            self._conversation.reply.get(timeout=timeout)
-        except Timeout:
-            return self.done()
-        except Exception:
-            if not self.done():  # it was not the outcome that was raised, which `result` raises
-                raise
-        return True
+        return self._reply.done() or self._reply.wait(timeout)
 
     def _late(self, timeout: float | None) -> TimeoutError:
         return TimeoutError(f"activity {self._conversation.activity_type!r} has no result after {timeout:g} s")
@@ -130,7 +126,7 @@ class Handle(Generic[R]):
 
     def add_done_callback(self, callback: Callable[[Handle[R]], object]) -> None:
         """Call `callback(handle)` once there is an outcome: now, or on the thread that brings it. It must not block."""
-        self._conversation.reply.add_done_callback(lambda: callback(self))
+        self._reply.add_done_callback(lambda: callback(self))
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result without blocking the event loop; raises what `result` raises."""
@@ -153,7 +149,7 @@ class Handle(Generic[R]):
             with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                 loop.call_soon_threadsafe(wake)
 
-        self._conversation.reply.add_done_callback(from_any_thread)
+        self._reply.add_done_callback(from_any_thread)
         await woken
 
 
