@@ -53,6 +53,17 @@ class ChannelState(SharedWork):
             return ()
         return self._place(conversation)
 
+    def admit(self, conversation: Conversation, entry: WorkerEntry) -> Attempt | None:
+        """Take a new request that is for this very worker: the same as `submit`. `None`, and no change, for others."""
+        if not conversation.is_plain or not self.swaps or self.router is None:
+            return None
+        if self.router.pick(self.candidates, conversation.activity_type, conversation.route_by) is not entry:
+            return None
+        self._arrivals += 1
+        conversation.arrival = self._arrivals
+        conversation.channel_name = self.name
+        return self._attempt(conversation, entry)
+
     def absorb(self, tray: deque[Conversation]) -> None:
         """Take those at the head of a tray that can do nothing but wait. The same as `submit`, for many at once."""
         saturated, waiting, limit = self.saturated, self.waiting, self.queue_limit
@@ -152,20 +163,18 @@ class ChannelState(SharedWork):
 
         `True` if nothing waits and the slot is free now. `None`, and nothing has changed, if more is to be decided.
         """
-        entry = attempt.entry
-        held = entry.attempts
-        capacity = entry.capacity
+        entry, ended = attempt.entry, attempt.conversation
+        held, capacity = entry.attempts, entry.capacity
         swaps = self.swaps or self._swaps_past_gates(attempt.activity_type)
         if attempt not in held or not swaps or not entry.active or not entry.settled:
             return None
-        waiting, ended = self.waiting, attempt.conversation
-        if not waiting.count:
+        if not self.waiting.count:
             self._end_of(ended)
             return self._free(attempt)
         beyond = entry.manual + len(held) - capacity.max_concurrent
         if beyond > 0 and not entry.has_prefetch(beyond - 1):
             return None
-        following = waiting.take_plain(capacity.activity_types)
+        following = self.waiting.take_plain(capacity.activity_types)
         if following is None:
             return None
         if self.named:

@@ -141,6 +141,10 @@ class Placement(Admission):
         )
 
     def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
+        return [self._attempt(conversation, entry)]
+
+    def _attempt(self, conversation: Conversation, entry: WorkerEntry) -> Attempt:
+        """Put a request into a slot of a worker."""
         if self.gates:
             self._arrive(conversation)
         before = conversation.attempts
@@ -151,7 +155,7 @@ class Placement(Admission):
             self.apart.pop(conversation, None)
         entry.attempts.add(attempt)
         self.candidates.changed(entry)
-        return [attempt]
+        return attempt
 
     def _free(self, attempt: Attempt) -> bool:
         """Give back the slot; `False` if it was given back before, with its worker."""

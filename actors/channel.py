@@ -7,7 +7,6 @@ replies, timers and events. It never blocks, and runs no code of the user's but 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -43,6 +42,9 @@ from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
 
 logger = logging.getLogger("limen")
 
+AT_ONCE = 1000
+"""Requests that are taken from the tray before the channel looks for news."""
+
 _ROUTERS = (LoadedRouter, LeastLoaded, RoundRobin, ConsistentHash, Affinity)
 """What may be deployed. All but the first are asked on the channel's own turn, and so must be ours."""
 
@@ -76,12 +78,12 @@ class ChannelActor(LinkedActor):
         One that fails half-way ends the actor, and the next one makes the book whole again.
         """
         try:
-            self.take_in(self._tray)
+            self.take_in()
             answer = self._handle(message)
             if self._state.touched:
                 self._carry_out(self._state.settle())
             if self._tray and not self._closing:
-                self.take_in(self._tray)
+                self.take_in()
         except LimenError:  # a refusal, before anything was changed
             raise
         except Exception as error:
@@ -173,15 +175,30 @@ class ChannelActor(LinkedActor):
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def take_in(self, tray: deque[Conversation]) -> bool:
-        """Enter into the book what has come in. Called on the channel's turn."""
+    def take_in(self, entry: WorkerEntry | None = None) -> Attempt | bool:
+        """Enter into the book what has come in. Called on the channel's turn.
+
+        By an idle slot for the worker whose slot it is: if that one has nothing else to do, the first attempt for it is
+        not delivered but given back.
+        """
         self._book.waker = None
-        state = self._state
+        own: list[Attempt] = []
+        try:
+            self._take_in(entry, own)
+        except BaseException:
+            for attempt in own:  # who would take it gets an error instead
+                self._hand_over(attempt)
+            raise
+        return own[0] if own else True
+
+    def _take_in(self, entry: WorkerEntry | None, own: list[Attempt]) -> None:
+        tray, state = self._tray, self._state
         if state.gates:
             state.now_s = self._runtime.now()
-        submit = state.submit
         watched = bool(self._book.listeners)
-        while tray:
+        for _ in range(AT_ONCE):
+            if not tray:
+                break
             if state.saturated and not watched:
                 state.absorb(tray)
             try:
@@ -191,38 +208,64 @@ class ChannelActor(LinkedActor):
             try:
                 if watched or not conversation.is_plain:
                     self._submit(conversation)
-                elif decided := submit(conversation):
-                    if len(decided) == 1 and isinstance(decided[0], Attempt):
-                        self._hand_over(decided[0])
-                    else:
+                elif decided := state.submit(conversation):
+                    first = decided[0]
+                    if not isinstance(first, Attempt) or len(decided) > 1:
                         self._carry_out(decided)
+                    elif entry is not None and first.entry is entry and len(entry.attempts) == 1:
+                        own.append(first)
+                    else:
+                        self._hand_over(first)
             except BaseException as error:
                 self._not_taken_in(conversation, error)
                 raise
+        else:
+            self._book.notice(orders.ARRIVED)  # callers are quick, and there may be news to be handled first
         if state.touched:
             self._carry_out(state.settle())
-        return True
+
+    def serve_slot(self, entry: WorkerEntry) -> Attempt | None:
+        """Give an idle slot of this worker the one request that has just come in. Called by it, on the channel's turn.
+
+        Sends nothing: `None`, and nothing is done, where there is more to do than to put one request into a slot. To a
+        worker that has other attempts it must be delivered, so that there are threads enough for all of them.
+        """
+        book, tray = self._book, self._tray
+        if len(tray) != 1 or entry.attempts or book.listeners:
+            return None
+        try:
+            conversation = tray.popleft()
+        except IndexError:  # turned away by whoever closes the channel
+            return None
+        attempt = self._state.admit(conversation, entry)
+        if attempt is None:
+            tray.appendleft(conversation)
+        else:
+            book.waker = None
+        return attempt
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
         """End an answered attempt and give its slot what waits for it. Called by the slot, on the channel's turn.
 
-        A slot that becomes idle is the one to be woken for the next request. The tray is looked at once more after
-        that has been said, for whoever put something in it while it was not.
+        Sends nothing, unless somebody listens: `None`, and nothing is done, where there is more to do than to move one
+        request into a slot.
         """
-        book = self._book
+        book, state = self._book, self._state
         tray = book.tray
-        if tray:
-            self.take_in(tray)
+        if tray and book.listeners:
+            self.take_in()
+        elif tray:
+            state.absorb(tray)
+            if tray:
+                return None
         conversation = attempt.conversation
-        if conversation.timers or conversation.try_timer is not None:
+        if not conversation.is_plain and (conversation.timers or conversation.try_timer is not None):
             return None
-        following = self._state.turn_over(attempt)
+        following = state.turn_over(attempt)
         if book.listeners and following is not None:
             self._announcer.tell_of_turn(attempt, following)
         if following is True:
             book.waker = attempt.entry.nudge
-            if tray:
-                self.take_in(tray)
         return following
 
     def _not_taken_in(self, conversation: Conversation, error: BaseException) -> None:
@@ -649,7 +692,7 @@ class ChannelActor(LinkedActor):
             if conversation.reply.done():  # with the error of the crash
                 self._carry_out(self._ended_by_crash(conversation))
         self._carry_out(state.recover())
-        self.take_in(self._tray)
+        self.take_in()
 
     def _ended_by_crash(self, conversation: Conversation) -> list[decisions.Decision]:
         """Close a request whose caller has been told; nothing if it was by the slot, which has not said so yet."""

@@ -27,6 +27,7 @@ from ._dead_letters import belongs
 from .attempt import Attempt
 from .channel import ChannelActor
 from .conversation import Conversation
+from .entry import WorkerEntry
 from .linking import post
 from .runtime import here, runtime
 from .subscription import Inbox
@@ -150,24 +151,43 @@ class ChannelSession(Book):
                 return
         self.look()
 
-    def look(self) -> None:
-        """Have what lies in the tray entered into the book: by this thread, if the channel is free. Never blocks."""
+    def look(self, entry: WorkerEntry | None = None) -> Attempt | None:
+        """Have what lies in the tray entered into the book: by this thread, if the channel is free. Never blocks.
+
+        For an idle slot of this worker it may give something to run.
+        """
         try:
+            self.check_open()
             inbox: Any = self.ref().actor_inbox
             take_in = inbox.owner.take_in
         except LimenError as error:
             self._turn_away(error)
-            return
+            return None
         except AttributeError:  # it has just ended, and left its inbox to its ref
             self.notice(orders.ARRIVED)
-            return
-        if inbox.borrow(take_in, self.tray) is None:
+            return None
+        taken: Attempt | bool | None = inbox.borrow(take_in, entry)
+        if taken is None:
             self.notice(orders.ARRIVED)
+        return taken if isinstance(taken, Attempt) else None
+
+    def serve(self, entry: WorkerEntry) -> Attempt | None:
+        """Do the same as `look`, for an idle slot of this worker, on its own thread; most often that is little."""
+        if self._ref is not None:
+            inbox: Any = self._ref.actor_inbox
+            serve = getattr(inbox.owner, "serve_slot", None)  # none where it has just ended, and left its ref
+            attempt: Attempt | None = inbox.borrow_briefly(serve, entry) if serve is not None else None
+            if attempt is not None:
+                return attempt
+        return self.look(entry)
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
         """Have the channel end an answered attempt at once, if it is free to do so; give the slot's next one.
 
-        `True`: it is ended, and nothing waits for the slot. `None`: nothing has been done.
+        `True`: it is ended, and nothing waits for the slot. `None`: nothing has been done. For a slot's own thread.
+
+        A slot that becomes idle is the one to be woken for the next request. The tray is looked at once more after
+        that has been said, for whoever put something in it while it was not.
         """
         if self._ref is None:
             return None
@@ -176,8 +196,11 @@ class ChannelSession(Book):
             turn_over = inbox.owner.turn_over
         except AttributeError:  # it has just ended, and left its inbox to its ref
             return None
-        done: Attempt | bool | None = inbox.borrow(turn_over, attempt)
-        return done
+        borrow = inbox.borrow if self.listeners else inbox.borrow_briefly
+        following: Attempt | bool | None = borrow(turn_over, attempt)
+        if following is True and self.tray:
+            self.look()
+        return following
 
     def _turn_away(self, error: LimenError) -> None:
         while self.tray:

@@ -22,6 +22,7 @@ from ..messages.lifecycle import ExitReason
 from . import _orders as orders
 from ._progress import Progress
 from .attempt import Attempt, Boxed, Executor, Handler, Postbox
+from .entry import WorkerEntry
 from .links import LinkedActor, order_exit
 from .runtime import runtime
 
@@ -78,14 +79,15 @@ class WorkerReport:
         Where the channel can end the attempt at once it does so before the answer: the caller then finds the slot free.
         """
         conversation = attempt.conversation
-        if isinstance(result, Failed) or conversation.recorder is not None or not attempt.claim():
+        is_direct = conversation.is_plain or conversation.recorder is None
+        if isinstance(result, Failed) or not is_direct or not attempt.claim():
             plain = _unboxed(result)
             attempt.outcome = (plain, False)
             self.channel.notice(orders.Finished(attempt, plain, answered=False))
             return None
         following = self.channel.turn_over(attempt)
         try:
-            conversation.reply.set(result)
+            conversation.answer(result)
         except Full:  # somebody outside has settled it
             pass
         except BaseException:  # a callback of the caller's: it must not cost the worker its slot
@@ -98,9 +100,9 @@ class WorkerReport:
         attempt.conversation = None  # it holds its attempts: without this, both would wait for the garbage collector
         return following if isinstance(following, Attempt) else None
 
-    def look(self) -> None:
-        """An idle slot has time: let it enter into the channel's book what has come in."""
-        self.channel.look()
+    def look(self, entry: WorkerEntry) -> Attempt | None:
+        """Let the slot enter into the channel's book what has come in."""
+        return self.channel.serve(entry)
 
     def progressed(self, attempt: Attempt, packed: bytes) -> None:
         """Keep it where the caller finds it; those who follow events hear the latest of it, now and then."""

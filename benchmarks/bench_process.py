@@ -143,7 +143,7 @@ class _Report:
     def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> None:
         attempt.conversation.arrived.put(result)
 
-    def look(self) -> None:
+    def look(self, entry: Any) -> Any:
         """There is no channel."""
 
     def progressed(self, attempt: Attempt, packed: bytes) -> None:

@@ -168,11 +168,15 @@ def kinds(recorder: MemoryRecorder) -> list[str]:
 
 
 class Notes:
-    """A report that keeps what it is told, and gives a slot what is in `following` to run next."""
+    """A report that keeps what it is told, and gives a slot what is in `following` to run next.
+
+    One that looks gets what is in `found`.
+    """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any, Any]] = []
         self.following: list[Any] = []
+        self.found: list[Any] = []
         self._changed = threading.Condition()
 
     def finished(self, attempt: Any, result: Completed | Failed | Boxed) -> Any:
@@ -181,9 +185,10 @@ class Notes:
         self._tell("finished", attempt, result)
         return following
 
-    def look(self) -> None:
+    def look(self, entry: Any) -> Any:
         """Keep it."""
-        self._tell("look", None, None)
+        self._tell("look", None, entry)
+        return self.found.pop(0) if self.found else None
 
     def progressed(self, attempt: Any, packed: bytes) -> None:
         """Keep it."""

@@ -150,15 +150,24 @@ def waiter_lost_on_close(monkeypatch: Any) -> None:
 
 @mutant("nothing_lies_in_the_tray")
 def tray_not_looked_at_again(monkeypatch: Any) -> None:
-    """A slot says that it is idle and does not look into the tray once more."""
+    """A slot says that it is idle and looks into the tray neither before nor after."""
+    from limen.actors.channel_session import ChannelSession
 
-    def turn_over(actor: ChannelActor, attempt: Attempt) -> Any:
+    def end(actor: ChannelActor, attempt: Attempt) -> Any:
         following = actor._state.turn_over(attempt)
         if following is True:
             actor._book.waker = attempt.entry.nudge
         return following
 
-    monkeypatch.setattr(ChannelActor, "turn_over", turn_over)
+    def turn_over(session: ChannelSession, attempt: Attempt) -> Any:
+        if session._ref is None:
+            return None
+        inbox: Any = session._ref.actor_inbox
+        actor = inbox.owner
+        return inbox.borrow(actor.turn_over, attempt) if isinstance(actor, ChannelActor) else None
+
+    monkeypatch.setattr(ChannelActor, "turn_over", end)
+    monkeypatch.setattr(ChannelSession, "turn_over", turn_over)
 
 
 @mutant("a_channel_dies_while_its_router_thinks")

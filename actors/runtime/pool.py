@@ -44,7 +44,7 @@ class Pool:
         """Append to a lane of the mailbox and make sure that somebody serves it. Any thread."""
         if here.draining:
             lane.append(envelope)
-            if not mailbox.turn.locked():
+            if not mailbox.is_served:
                 here.owed.append(mailbox)
         elif threading.get_ident() == self._main:
             shielded(self._append_and_serve, mailbox, lane, envelope)
@@ -52,9 +52,8 @@ class Pool:
             lane.append(envelope)
             self._serve(mailbox, BORROWED_BUDGET)
 
-    def serve_owed(self, mailbox: PooledMailbox) -> None:
-        """Serve what a borrowed turn has left behind: this mailbox, and whatever its actor woke."""
-        here.owed.append(mailbox)
+    def serve_owed(self) -> None:
+        """Serve what a borrowed turn has left behind: mailboxes that this thread has come to owe a turn."""
         self._serve(here.owed.popleft(), BORROWED_BUDGET)
 
     def submit(self, mailbox: PooledMailbox) -> None:
@@ -134,12 +133,11 @@ class Pool:
 
 def _take_turns(mailbox: PooledMailbox, budget: int) -> int:
     """Run the actor until its mailbox is empty, somebody else runs it, or the budget is spent; give back the rest."""
-    turn = mailbox.turn
     while budget > 0 and not mailbox.empty():
         if mailbox.closed:
             mailbox.refuse_rest()
             return budget
-        if not turn.acquire(blocking=False):
+        if not mailbox.take_turn():
             return budget
         before = here.mailbox
         here.mailbox = mailbox
@@ -148,5 +146,5 @@ def _take_turns(mailbox: PooledMailbox, budget: int) -> int:
                 budget = mailbox.owner.serve(budget)
         finally:
             here.mailbox = before
-            turn.release()
+            mailbox.give_turn()
     return budget

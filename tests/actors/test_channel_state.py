@@ -9,7 +9,7 @@ from statekit import DONE, Notebook, die, make_conversation, make_worker, names,
 
 from limen.actors._decisions import CallOff, Close, Note, Pause, Remind
 from limen.actors.attempt import LOOK_AGAIN_S, Attempt
-from limen.actors.conversation import CLOSED, PAUSED, RUNNING, WAITING
+from limen.actors.conversation import CLOSED, NEW, PAUSED, RUNNING, WAITING
 from limen.actors.recorder import MemoryRecorder
 from limen.actors.routers import RoundRobin
 from limen.messages.activities import Failed
@@ -358,6 +358,46 @@ def test_a_slot_takes_nothing_along_where_more_is_to_be_decided(circumstance):
     assert book.state.turn_over(first.attempts[0]) is None
     assert first.phase is RUNNING
     assert first.attempts[0] in worker.attempts
+
+
+def _when_another_is_less_loaded(book, worker):
+    book.submit(make_conversation("before"))
+    book.join(make_worker("worker-2"))
+
+
+@pytest.mark.parametrize(
+    "circumstance",
+    [_with_manual_slots, _with_round_robin, _while_draining, _when_dead, _when_another_is_less_loaded],
+)
+def test_a_slot_is_given_no_new_request_where_more_is_to_be_decided(circumstance):
+    """DP-09, WR-03: it goes the usual way, and nothing has happened to it."""
+    worker = make_worker()
+    book = _book(worker)
+    circumstance(book, worker)
+    conversation = make_conversation(plain=True)
+
+    assert book.state.admit(conversation, worker) is None
+    assert (conversation.phase, conversation.attempts, book.state.waiting.count) == (NEW, (), 0)
+
+
+def test_a_request_that_is_not_like_any_other_is_not_just_put_into_a_slot():
+    """DP-16: its limits and its record are seen to first."""
+    worker = make_worker()
+    assert _book(worker).state.admit(make_conversation(), worker) is None
+
+
+def test_a_new_request_for_an_idle_slot_goes_straight_into_it():
+    """DP-18: as `submit` would have placed it."""
+    worker = make_worker("worker-1")
+    book = _book(worker, make_worker("worker-2"))
+    conversation = make_conversation(plain=True)
+
+    attempt = book.state.admit(conversation, worker)
+
+    assert conversation.attempts == (attempt,)
+    assert (conversation.phase, worker.attempts, worker.in_flight) == (RUNNING, {attempt}, 1)
+    book.submit(second := make_conversation("c-2"))
+    assert book.running_on(second) == "worker-2"
 
 
 # --- cancelling -----------------------------------------------------------------------------------------------------

@@ -107,6 +107,10 @@ class Channel(RuleBasedStateMachine):
         for kind, priority, sort, number in requests:
             tray.append(_request(f"c-{len(self.conversations) + 1}", kind, priority, sort, number))
             self.conversations.append(tray[-1])
+        idle = [entry for entry in self.state.candidates if not entry.attempts]
+        if idle and (attempt := self.state.admit(tray[0], self.pick(requests[0][3], idle))) is not None:
+            assert attempt.conversation is tray.popleft()
+            self.do([attempt])
         while tray:
             self.state.absorb(tray)
             if tray:

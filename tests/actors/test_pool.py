@@ -178,10 +178,15 @@ def test_a_thread_that_cannot_be_had_loses_no_message(monkeypatch, caplog):
         raise RuntimeError("can't start new thread")
 
     class Mailbox:
-        turn = threading.Lock()
         closed = False
         owner: Any = None
         waiting = 1
+
+        def take_turn(self) -> bool:
+            return True
+
+        def give_turn(self) -> None:
+            return None
 
         def empty(self) -> bool:
             return not self.waiting
@@ -233,6 +238,27 @@ def test_a_borrowed_turn_that_fails_ends_the_actor():
     with pytest.raises(ActorDeadError):
         asked.get(timeout=PATIENCE_S)
     assert ref.actor_inbox.borrow(lambda argument: argument, "too late") is None
+
+
+def test_a_turn_is_borrowed_briefly_for_work_that_sends_nothing():
+    """A slot's way to the book: the same turn, the same end for an actor whose work fails, no marks on the thread."""
+    ref: Any = PooledDoer.start()
+    inbox = ref.actor_inbox
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    watch(ref, heard.put)
+
+    def on_a_thread(work: Any) -> Any:
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=lambda: done.put([inbox.borrow_briefly(work, 1)])).start()
+        return soon(done)[0]
+
+    assert on_a_thread(lambda argument: argument + 1) == 2
+    assert on_a_thread(lambda _: on_a_thread(lambda _: "nobody")) is None
+    assert on_a_thread(lambda _: (ref.tell(lambda _: heard.put("came meanwhile")), "done")[1]) == "done"
+    assert soon(heard) == "came meanwhile"
+    assert on_a_thread(raising(ValueError("bad"))) is None
+    assert soon(heard).reason.error_type == "ValueError"
+    assert on_a_thread(lambda _: "too late") is None
 
 
 def test_a_turn_that_somebody_has_is_not_lent():

@@ -183,6 +183,21 @@ def test_an_idle_thread_looks_into_the_tray_when_it_is_nudged():
         assert [what for what, _, _ in made.notes.wait(2)] == ["finished", "look"]
 
 
+def test_an_idle_thread_runs_what_it_is_given_when_it_looks():
+    """Decision 3: the request for which it was woken needs no way round by the queue."""
+    with bench(_output) as made:
+        made.run("c-1")
+        made.notes.wait()
+        made.book.do(made.book.state.finished(made.book.handed[0], Completed(Payload()), answered=False))
+        made.book.submit(second := make_conversation("c-2"))
+        made.notes.found.append(second.attempts[0])
+        made.executor.nudge()
+
+        told = made.notes.wait(3)
+    assert [(what, detail) for what, _, detail in told[1:]] == [("look", made.worker), ("finished", told[0][2])]
+    assert told[2][1] is second.attempts[0]
+
+
 def test_an_idle_thread_keeps_nothing_alive():
     """GR-08: neither the last attempt nor its result."""
 

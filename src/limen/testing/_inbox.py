@@ -162,6 +162,8 @@ class SimulatedInbox:
                 task.killed, me.killed = me.killed, None
             self._wake()
 
+    borrow_briefly = borrow
+
     def empty(self) -> bool:
         """Whether nothing waits."""
         return not self._notices and not self._messages
