@@ -40,24 +40,22 @@ class Announcer:
 
     def tell_of(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
         """Tell what became of an attempt."""
-        if self._book.listeners:
+        if self._book.hearers[kind]:
             self._say(kind, attempt.entry, attempt.conversation, detail)
 
     def tell(self, kind: EventKind, entry: WorkerEntry, detail: str = "", *, since_s: float | None = None) -> None:
         """Tell what became of a worker, and how long ago that was when it counted here."""
-        if self._book.listeners:
+        if self._book.hearers[kind]:
             self._say(kind, entry, detail=detail, took_s=self._since(since_s))
 
     def tell_progress(self, attempt: Attempt, details: object) -> None:
         """Tell how far an attempt has got."""
-        if self._book.listeners:
+        if self._book.hearers[EventKind.PROGRESS]:
             self._say(EventKind.PROGRESS, attempt.entry, attempt.conversation, progress=details)
 
     def tell_of_start(self, attempt: Attempt) -> None:
         """Tell that an attempt is handed to its worker."""
-        if self._book.listeners:
-            kind = EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED
-            self._say(kind, attempt.entry, attempt.conversation)
+        self.tell_of(EventKind.REDISPATCHED if attempt.number > 1 else EventKind.DISPATCHED, attempt)
 
     def tell_of_turn(self, attempt: Attempt, following: object) -> None:
         """Tell that a slot is done with an attempt, whose caller gets a result, and what it goes on with."""
@@ -68,17 +66,17 @@ class Announcer:
 
     def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
-        if self._book.listeners:
+        if self._book.hearers[kind]:
             self._say(kind, None, conversation, detail)
 
     def tell_all(self, kind: EventKind, detail: str = "") -> None:
         """Tell what became of the channel as a whole."""
-        if self._book.listeners:
+        if self._book.hearers[kind]:
             self._say(kind, detail=detail)
 
     def tell_of_end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         """Tell how a request ended; once."""
-        if not self._book.listeners or conversation.is_told:
+        if not self._book.hearers[EventKind.CONCLUDED] or conversation.is_told:
             return
         conversation.is_told = True
         attempts = conversation.work.attempts
@@ -94,7 +92,7 @@ class Announcer:
 
     def follow(self, message: orders.Publish, done: Delivery | Round | None) -> Delivery | Round | None:
         """Tell of a publish, if it was one, once it is in the last inbox; give back what was given."""
-        if not self._book.listeners or done is None:
+        if not self._book.hearers[EventKind.PUBLISHED] or done is None:
             return done
         if isinstance(done, Round):
             done.reply.add_done_callback(lambda: self._book.notice(self._published(message, done.so_far())))
@@ -107,7 +105,7 @@ class Announcer:
 
     def tell_of_publish(self, delivery: Delivery, took_s: float) -> None:
         """Tell that a message has been put into all inboxes that took it."""
-        if self._book.listeners:
+        if self._book.hearers[EventKind.PUBLISHED]:
             self._say(EventKind.PUBLISHED, detail=f"to {delivery.count}", took_s=took_s)
 
     def _since(self, instant_s: float | None) -> float | None:
@@ -125,9 +123,6 @@ class Announcer:
         progress: object = None,
         attempts: int = 0,
     ) -> None:
-        hearers = self._book.hearers[kind]
-        if not hearers:
-            return
         event = Event(
             kind=kind,
             channel_name=self._book.name,
@@ -142,7 +137,7 @@ class Announcer:
             progress=progress,
             attempts=attempts,
         )
-        for listener in hearers:
+        for listener in self._book.hearers[kind]:
             try:
                 listener(event)
             except BaseException:  # not even SystemExit may end the channel

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -492,3 +493,15 @@ def test_every_metric_of_ours_is_described():
         assert each.unit
         assert each.help.endswith(".")
         assert bool(each.buckets) is (each.kind is Kind.HISTOGRAM)
+
+
+def test_the_documents_list_every_metric():
+    """MX-01 to MX-03, MX-07: the table of docs/metrics.md is the list that the code goes by."""
+    lines = [
+        f"| `{each.name}` | {each.kind} | {labels or 'none'} | {each.unit} | {each.help} |"
+        for each in MEASURES
+        for labels in [", ".join(f"`{label}`" for label in each.labels)]
+    ]
+    text = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+
+    assert [line for line in text.splitlines() if line.startswith("| `")] == lines

@@ -99,7 +99,8 @@ class Histogram:
         place = bisect_left(self._bounds, value)
         with self._lock:
             self._counts[place] += 1
-            self._sum = max(-sys.float_info.max, min(sys.float_info.max, self._sum + value))
+            total = self._sum + value
+            self._sum = total if math.isfinite(total) else math.copysign(sys.float_info.max, total)
 
     @property
     def value(self) -> Distribution:
