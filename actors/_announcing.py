@@ -87,7 +87,7 @@ class Announcer:
             text_of(outcome) if isinstance(outcome, BaseException) else "",
             outcome=outcome_of(outcome),
             took_s=self._since(conversation.accepted_s),
-            attempts=len(conversation.attempts),
+            attempts=len(attempts) if conversation.joined_id is None else 0,
         )
 
     def follow(self, message: orders.Publish, done: Delivery | Round | None) -> Delivery | Round | None:

@@ -83,7 +83,7 @@ class Event:
     outcome: Outcome | None = None
     """For a request that is concluded."""
     attempts: int = 0
-    """For a request that is concluded: how many attempts it had."""
+    """For a request that is concluded: how many attempts it had; none for one that joined the work of another."""
     took_s: float | None = None
     """For a request that is concluded, from being accepted to its outcome, `None` if it was accepted before anybody
     listened. For a worker that crashed, from its death to its removal from the pool. For a message that was published,

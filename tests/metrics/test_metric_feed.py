@@ -11,7 +11,7 @@ import pytest
 from channelkit import crash as crash_channel
 from channelkit import make_config, order, wait_until
 from dispatchkit import CHANNEL, add_worker, channel_of, context_with, crash, error_of, fetch, session_of, stuck, submit
-from statekit import make_conversation
+from statekit import make_conversation, make_request
 
 from limen import Limen, Retry, activity
 from limen.actors import _orders as orders
@@ -142,6 +142,29 @@ def test_attempts_and_retries_are_counted(registry):
     assert snapshot.value("dispatch_attempt_count", channel=QUEUE) == 3
     assert snapshot.value("dispatch_retry_count", channel=QUEUE) == 2
     assert snapshot.value("dispatch_count", channel=QUEUE, outcome="failed") == 1
+
+
+def test_work_that_is_shared_is_counted_once_and_its_callers_each(registry):
+    """MX-02, DU-17: two requests of one key: two ends, both active until then, and the attempts of one."""
+    with Limen(metrics=registry) as app, stuck() as held:
+
+        @activity(queue="q")
+        def wait() -> None:
+            held(make_request())
+
+        app.worker("q", [wait])
+        handles = [app.dispatch(wait.options(key="same")) for _ in range(2)]
+        held.wait_begun()
+        during = registry.snapshot()
+        held.go_on.set()
+        for each in handles:
+            each.result(TIMEOUT_S)
+        app.pool("q")
+        snapshot = registry.snapshot()
+
+    assert during.value("conversation_active_count") == 2
+    assert snapshot.value("conversation_completion_count") == 2
+    assert snapshot.value("dispatch_attempt_count", channel=QUEUE) == 1
 
 
 # --- pressure -------------------------------------------------------------------------------------------------------
@@ -295,7 +318,7 @@ def test_a_crash_is_counted_and_the_worker_is_gone(registry):
         assert isinstance(removal, Distribution)
         assert removal.count == 1
         assert 0 <= removal.sum < TIMEOUT_S * 1000
-        for name in ("worker_in_flight", "worker_slots"):
+        for name in ("worker_in_flight", "worker_slots", "worker_abandoned_count"):
             assert before.value(name, channel=CHANNEL, worker="worker-1") is not None
             assert after.value(name, channel=CHANNEL, worker="worker-1") is None
         assert after.value("pressure_capacity_utilization", consumer="worker-1") is None

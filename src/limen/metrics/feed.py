@@ -183,6 +183,7 @@ def _readings(channel: str, figures: ChannelFigures) -> Iterator[Reading]:
     for row in figures.workers:
         yield _reading(names.IN_FLIGHT, row.in_flight, channel, row.worker_id)
         yield _reading(names.SLOTS, row.max_concurrent, channel, row.worker_id)
+        yield _reading(names.ABANDONED, row.abandoned, channel, row.worker_id)
         yield _reading(names.CAPACITY_UTILIZATION, _utilization(row), row.worker_id)
 
 

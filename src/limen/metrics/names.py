@@ -77,6 +77,12 @@ REGISTERED_COUNT = _gauge("worker_registered_count", _CHANNEL, "workers", "Worke
 BUSY_COUNT = _gauge("worker_active_count", _CHANNEL, "workers", "Workers that run something.")
 IN_FLIGHT = _gauge("worker_in_flight", _WORKER, "slots", "Slots that a worker uses.")
 SLOTS = _gauge("worker_slots", _WORKER, "slots", "Slots that a worker has.")
+ABANDONED = _gauge(
+    "worker_abandoned_count",
+    _WORKER,
+    "activities",
+    "Activities that go on although they were called off, without a slot.",
+)
 CRASH_COUNT = _counter("worker_crash_count", _CHANNEL, "workers", "Workers that died other than by request.")
 PROCESS_CRASH_COUNT = _counter(
     "worker_process_crash_count",
