@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .context import ContextActor, WorkerContext, WorkerPool
     from .default import (
         DispatchContext,
+        close_default_worker_context,
         default_worker_context,
         dispatch_activity,
         register_worker,
@@ -79,6 +80,7 @@ __all__ = [
     "WorkerContext",
     "WorkerPool",
     "WorkerRegistration",
+    "close_default_worker_context",
     "default_worker_context",
     "dispatch_activity",
     "exit_reason",
@@ -104,7 +106,10 @@ _MODULES = {
     ".channel_handle": "ChannelHandle",
     ".channel_registry": "ChannelRegistry",
     ".context": "ContextActor WorkerContext WorkerPool",
-    ".default": "DispatchContext default_worker_context dispatch_activity register_worker reset_default_worker_context",
+    ".default": (
+        "DispatchContext close_default_worker_context default_worker_context dispatch_activity register_worker "
+        "reset_default_worker_context"
+    ),
     ".links": "Link LinkedActor exit_reason kill notify order_exit post",
     ".recorder": "MemoryRecorder Recorder",
     ".registration": "WorkerRegistration",

@@ -90,6 +90,11 @@ class Announcer:
             attempts=len(attempts) if conversation.joined_id is None else 0,
         )
 
+    def tell_of_queue(self, kind: EventKind, detail: str) -> None:
+        """Tell what became of the queue as a whole."""
+        if self._book.listeners:
+            self._say(kind, detail=detail)
+
     def follow(self, message: orders.Publish, done: Delivery | Round | None) -> Delivery | Round | None:
         """Tell of a publish, if it was one, once it is in the last inbox; give back what was given."""
         if not self._book.hearers[EventKind.PUBLISHED] or done is None:

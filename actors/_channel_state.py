@@ -18,9 +18,9 @@ from ..messages.limits import Limit
 from ..messages.operations import ActivityState, OperationKind
 from ._decisions import Ask, CallOff, Close, Decision, Note, Pause, Remind
 from ._gates import Gate
-from ._sharing import SharedWork
-from ._unfinished import unfinished
+from ._unfinished import callers_of, unfinished
 from ._waiting import WaitingRoom
+from ._winding import WindingDown
 from .attempt import HEARD, Attempt
 from .conversation import CLOSED, JOINED, NEW, PAUSED, ROUTING, RUNNING, WAITING, Conversation
 from .entry import WorkerEntry
@@ -30,7 +30,7 @@ MAX_UNCHARGED = 100
 """How often a request may lose its worker without being to blame, before it fails."""
 
 
-class ChannelState(SharedWork):
+class ChannelState(WindingDown):
     """Decides what becomes of each request, and which worker gets it."""
 
     def __init__(self, name: str, *, queue_limit: int = 100_000) -> None:
@@ -45,6 +45,8 @@ class ChannelState(SharedWork):
         """Take a new request: hand it over, let it wait, or refuse it."""
         self._arrivals += 1
         conversation.arrival = self._arrivals
+        if self.is_ending:
+            return [Close(conversation, self.turn_away(conversation))]
         conversation.channel_name = self.name
         if not conversation.is_plain:
             return self._open(conversation)
@@ -248,7 +250,9 @@ class ChannelState(SharedWork):
         decisions += self._house(homeless)
         if entry.origin.draining:
             entry.origin.unfinished += tuple(
-                unfinished(each.conversation, RUNNING, _fate(each.conversation), each) for each in open_now
+                unfinished(caller, RUNNING, _fate(each.conversation), each)
+                for each in open_now
+                for caller in callers_of(each.conversation)
             )
         return decisions + self._hopeless_without(entry)
 
@@ -257,7 +261,9 @@ class ChannelState(SharedWork):
         if not entry.origin.draining:
             return self._hopeless()
         closed = self._hopeless("the last one was drained")
-        entry.origin.unfinished += tuple(unfinished(each.conversation, WAITING, Fate.FAILED) for each in closed)
+        entry.origin.unfinished += tuple(
+            unfinished(caller, WAITING, Fate.FAILED) for each in closed for caller in callers_of(each.conversation)
+        )
         return closed
 
     def present(self, entry: WorkerEntry) -> WorkerEntry:
@@ -366,40 +372,7 @@ class ChannelState(SharedWork):
             return self._fill_all()
         return [self._close(ask.conversation, error), *self._fill_all()]
 
-    # --- the end ------------------------------------------------------------------------------------------------
-
-    def close(self, error: BaseException) -> list[Decision]:
-        """Close every open conversation with this error; nothing is handed over meanwhile."""
-        decisions: list[Decision] = []
-        for conversation in self.open():
-            if conversation.phase is CLOSED:
-                continue
-            if conversation.phase is not RUNNING:
-                decisions.append(self._close(conversation, error))
-            elif conversation.attempts[-1].claim():
-                decisions += [CallOff(conversation.attempts[-1], error), self._close(conversation, error)]
-        for entry in self.candidates:
-            entry.alone = False
-            self._reserve(entry)
-        return decisions
-
-    def open(self) -> list[Conversation]:
-        """List every conversation without an outcome, as far as the book knows; of a key, the work and all callers."""
-        entries = list(self.candidates)
-        running = [each.conversation for entry in entries for each in entry.in_order()]
-        held = [each for entry in entries for each in entry.held]
-        keyed = self.keys.conversations()
-        return list(dict.fromkeys([*running, *held, *self.waiting.all(), *self.apart, *keyed]))
-
-    def open_count(self) -> int:
-        """Count the requests without an outcome, which is quicker than to list them."""
-        running = sum(
-            each.conversation.phase is RUNNING and each.conversation.attempts[-1] is each
-            for entry in self.candidates
-            for each in entry.attempts
-        )
-        keyed = self.keys.callers_count - len(self.keys.live)  # the work of each key is among the others
-        return running + self.waiting.count + self.held + len(self.apart) + keyed
+    # --- after a crash of the actor -----------------------------------------------------------------------------------
 
     def rebuild(self) -> None:
         """Make all that is derived again from the facts, after the actor that kept this book has crashed."""

@@ -8,23 +8,24 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
-from pykka import ActorDeadError, ActorRef, Timeout
+from pykka import ActorRef
 
 from ..messages.bus_errors import ChannelClosed
-from ..messages.drain import Unfinished
-from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError, SelfAskError
+from ..messages.drain import DrainReport, Unfinished
+from ..messages.errors import ChannelLifecycleError, DispatcherDraining
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
 from ..messages.restarts import RestartIntensity
 from . import _orders as orders
+from ._closing import Closing, deletion
 from ._directory import Directory
 from ._texts import kind_and_text
 from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
-from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, Shut, TheSupervisor, tell
+from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, TheSupervisor, tell
 from .entry import WorkerEntry
 from .linking import post
 from .registration import WorkerRegistration
@@ -42,10 +43,12 @@ class Core:
     def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
         self.closed = False
         self._lock = runtime().create_lock()
-        self._given = supervisor
+        self.given = supervisor
+        """Is not ours to stop."""
         self._make_supervisor = make_supervisor
-        self._directory = Directory(supervisor)
+        self.directory = Directory(supervisor)
         self._root: ActorRef[ContextActor] | None = None
+        self._closing: Closing | None = None
 
     # --- looking ------------------------------------------------------------------------------------------------
     # What has been made is looked up; only what has not is asked for. Each raises `ChannelLifecycleError`, within a
@@ -54,12 +57,12 @@ class Core:
     def next_worker_id(self, name: str) -> str:
         """Give a worker id that was never given before."""
         self._live_root(name)
-        return self._directory.next_worker_id()
+        return self.directory.next_worker_id()
 
     def channel(self, name: ChannelName) -> ChannelHandle:
         """Give the channel of this name; made if need be."""
         self._live_root(str(name))
-        channel = self._directory.open_channel(str(name))
+        channel = self.directory.open_channel(str(name))
         if channel is None:
             channel = self._ask(ChannelFor(name), str(name))
         return channel
@@ -69,12 +72,12 @@ class Core:
         if self._root is None:
             return None
         self._live_root(name)
-        return self._directory.channels.get(name)
+        return self.directory.channels.get(name)
 
     def supervisor(self, name: str) -> ActorRef[Any]:
         """Give the supervisor, for a worker of this channel; made if need be."""
         self._live_root(name)
-        supervisor = self._directory.live_supervisor()
+        supervisor = self.directory.live_supervisor()
         if supervisor is None:
             supervisor = self._ask(TheSupervisor(name), name)
         return supervisor
@@ -114,7 +117,7 @@ class Core:
         with self._lock:
             self._check_open(name)
             if self._root is None:
-                self._root = ContextActor.start(self._directory, self._make_supervisor)
+                self._root = ContextActor.start(self.directory, self._make_supervisor)
                 weakref.finalize(self, post, self._root, Abandoned()).atexit = False
             return self._root
 
@@ -122,7 +125,8 @@ class Core:
 
     def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
-        self._directory.enter(blueprint)
+        self.refuse_new(str(name))
+        self.directory.enter(blueprint)
         try:
             if blueprint.owned:
                 self._spawn(str(name), blueprint, restart=restart)
@@ -167,7 +171,7 @@ class Core:
     def _undo(self, blueprint: Blueprint) -> None:
         """Undo what has been done of a registration, the last step first; each of them, even if one before it fails."""
         with ExitStack() as steps:
-            steps.callback(self._directory.forget, blueprint)
+            steps.callback(self.directory.forget, blueprint)
             steps.callback(blueprint.note_gone, ExitReason.normal())
             steps.callback(_stop_participant, blueprint)
             steps.callback(blueprint.let_go)
@@ -177,7 +181,7 @@ class Core:
 
     def claim(self, blueprint: Blueprint) -> bool:
         """Say that a worker leaves: `True` for the first caller, who has to see to it. Any thread, never waits."""
-        return self._directory.claim(blueprint)
+        return self.directory.claim(blueprint)
 
     def take_out(self, blueprint: Blueprint) -> tuple[Unfinished, ...]:
         """Take a worker out: inactive, pruned, unsubscribed, unwatched, and its participant stopped if it is ours.
@@ -194,7 +198,7 @@ class Core:
             blueprint.let_go()
             _stop_participant(blueprint)
             blueprint.note_gone(ExitReason.normal())
-            self._directory.forget(blueprint)
+            self.directory.forget(blueprint)
 
     def forsake(self, blueprint: Blueprint) -> None:
         """Do the same without ever waiting, in a garbage collection: only posts."""
@@ -204,41 +208,38 @@ class Core:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float) -> None:
-        """Unregister all, close the channels, stop the supervisor if it is ours, then the root. Idempotent."""
+    def close(self, timeout: float, drain_s: float = 0.0, *, run_waiting: bool = False) -> DrainReport:
+        """Wind down, then end all that is there. Whoever comes second hurries the end and waits for it."""
         with self._lock:
-            already, self.closed = self.closed, True
-            root, blueprints = self._root, self._directory.workers()
-        if already or root is None:
-            return
-        for blueprint in blueprints:
-            blueprint.retire()
-        if here.mailbox is not None:  # an actor that waited for others here might be waited for itself
-            tell(root, Abandoned())
-            return
-        deadline_s = runtime().now() + timeout
-        with suppress(ActorDeadError, ActorCrashed, Timeout, SelfAskError):  # it does without
-            root.ask(Shut(), timeout=COMMAND_TIMEOUT_S)
-        for channel in list(self._directory.channels.values()):
-            channel.close(_left(deadline_s))
-        self._end_participants(self._directory.supervisor, blueprints, deadline_s)
-        _stop(root, deadline_s)
-        _wait_for_executors(blueprints, deadline_s)
+            first = self._closing is None
+            closing = self._closing = self._closing or Closing(self)
+            if self._root is None:  # and so it will never be
+                self.closed = True
+        if first:
+            return closing.run(timeout, drain_s, run_waiting=run_waiting)
+        return closing.join(timeout, drain_s, run_waiting=run_waiting)
 
-    def _end_participants(
-        self, supervisor: ActorRef[Any] | None, blueprints: tuple[Blueprint, ...], deadline_s: float
-    ) -> None:
-        """End what is ours, all at the same time; watch nothing any more."""
-        for blueprint in blueprints:
-            blueprint.let_go()
-        if supervisor is None:
-            pass
-        elif supervisor is not self._given:
-            _stop(supervisor, deadline_s)
-        else:
-            _delete_children(supervisor, [each.child_id for each in blueprints if each.owned], deadline_s)
-        for blueprint in blueprints:
-            blueprint.note_gone(ExitReason.normal())
+    @property
+    def root(self) -> ActorRef[ContextActor] | None:
+        """The root actor, if it was ever started."""
+        return self._root
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing new is taken any more."""
+        return self._closing is not None
+
+    def shut(self) -> tuple[Blueprint, ...]:
+        """Let nothing be used any more, and give all workers that there were."""
+        with self._lock:
+            self.closed = True
+            return self.directory.workers()
+
+    def refuse_new(self, name: str) -> None:
+        """Raise `DispatcherDraining` once the end has begun, or `ChannelLifecycleError` once it has come."""
+        self._check_open(name)
+        if self._closing is not None:
+            raise DispatcherDraining(name)
 
 
 def _leave(channel: ChannelHandle, entry: WorkerEntry) -> tuple[Unfinished, ...]:
@@ -260,55 +261,15 @@ def _leave(channel: ChannelHandle, entry: WorkerEntry) -> tuple[Unfinished, ...]
     return left
 
 
-def _deletion(child_id: str) -> object:
-    from ..messages.supervision import DeleteChild
-
-    return DeleteChild(child_id)
-
-
 def _stop_participant(blueprint: Blueprint) -> None:
     """Stop what we started. On an actor's own thread nothing is waited for."""
     supervisor = blueprint.supervisor
     if supervisor is None:
         return
     if here.mailbox is not None:
-        tell(supervisor, _deletion(blueprint.child_id))
+        tell(supervisor, deletion(blueprint.child_id))
         return
     try:
-        supervisor.ask(_deletion(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
+        supervisor.ask(deletion(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the leaving goes on
         logger.debug("the participant of %s is gone, or out of reach: %s", blueprint.worker_id, error)
-
-
-def _delete_children(supervisor: ActorRef[Any], child_ids: list[str], deadline_s: float) -> None:
-    try:
-        replies = [supervisor.ask(_deletion(each), block=False) for each in child_ids]
-    except ActorDeadError:
-        return
-    for child_id, reply in zip(child_ids, replies, strict=True):
-        try:
-            reply.get(timeout=_left(deadline_s))
-        except (ActorDeadError, LimenError):  # it has ended by itself
-            continue
-        except Timeout:
-            logger.warning("%s did not stop in time", child_id)
-
-
-def _wait_for_executors(blueprints: tuple[Blueprint, ...], deadline_s: float) -> None:
-    executors = [each.executor for each in blueprints if each.executor is not None]
-    for executor in executors:
-        executor.close()
-    for executor in executors:
-        if not executor.wait_closed(_left(deadline_s)):
-            logger.warning("an activity still runs after its context was closed")
-
-
-def _stop(ref: ActorRef[Any], deadline_s: float) -> None:
-    try:
-        ref.stop(timeout=max(0.1, _left(deadline_s)))
-    except Timeout:
-        logger.warning("%s did not stop in time", ref)
-
-
-def _left(deadline_s: float) -> float:
-    return max(0.0, deadline_s - runtime().now())

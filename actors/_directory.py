@@ -19,11 +19,13 @@ from .channel_handle import ChannelHandle
 class Directory:
     """One for each context. Any thread may read it, number a worker, or enter one and take it out."""
 
-    __slots__ = ("_leaving", "_numbers", "_workers", "channels", "shut", "supervisor")
+    __slots__ = ("_leaving", "_numbers", "_workers", "channels", "draining", "shut", "supervisor")
 
     def __init__(self, supervisor: ActorRef[Any] | None) -> None:
         self.supervisor = supervisor
         self.channels: weakref.WeakValueDictionary[str, ChannelHandle] = weakref.WeakValueDictionary()
+        self.draining = False
+        """Whether no more channels are made."""
         self.shut = False
         """Whether nothing is made any more."""
         self._workers: dict[Blueprint, None] = {}

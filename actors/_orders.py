@@ -326,6 +326,11 @@ class Listen:
 
 
 @attrs.frozen(eq=False, repr=False)
+class WindDown:
+    """Take nothing new, and say when nothing is left to do: the book's ending knows until when, and to whom."""
+
+
+@attrs.frozen(eq=False, repr=False)
 class Close:
     """Close every conversation, forget every subscriber, and stop."""
 

@@ -7,6 +7,7 @@ import logging
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch_errors import ActivityTimedOut
 from ..messages.errors import ActivityCancelled
+from ..messages.lifecycle_errors import ShutDown
 from ..messages.operations import ActivityState, Operation, OperationKind
 from ._texts import kind_and_text, text_of
 from .conversation import Conversation
@@ -29,7 +30,7 @@ def keep_end(conversation: Conversation, outcome: Completed | BaseException) -> 
     closed = conversation.operation(
         OperationKind.CONVERSATION_CLOSED,
         state=_end_state(outcome),
-        result=Failed(outcome) if isinstance(outcome, BaseException) else outcome,
+        result=_result_of(outcome),
         message=text_of(outcome) if isinstance(outcome, BaseException) else None,
     )
     error = keep(conversation, closed)
@@ -40,6 +41,13 @@ def keep_end(conversation: Conversation, outcome: Completed | BaseException) -> 
         outcome.add_note(f"its end could not be recorded: {kind_and_text(error)}")
 
 
+def _result_of(outcome: Completed | BaseException) -> Completed | Failed | None:
+    """Give what a replay shall answer; nothing where the dispatcher ended first, so that it can be asked again."""
+    if isinstance(outcome, Completed):
+        return outcome
+    return None if isinstance(outcome, ShutDown) else Failed(outcome)
+
+
 def _end_state(outcome: Completed | BaseException) -> ActivityState:
     match outcome:
         case Completed():
@@ -48,5 +56,7 @@ def _end_state(outcome: Completed | BaseException) -> ActivityState:
             return ActivityState.TIMED_OUT
         case ActivityCancelled():
             return ActivityState.CANCELLED
+        case ShutDown():
+            return ActivityState.ABANDONED
         case _:
             return ActivityState.FAILED

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ..messages.drain import Fate, Unfinished
 from ..messages.lifecycle_errors import ShutDown
 from .attempt import Attempt
-from .conversation import Conversation, Phase
+from .conversation import CLOSED, Conversation, Phase
 
 
 def unfinished(conversation: Conversation, stage: Phase, fate: Fate, attempt: Attempt | None = None) -> Unfinished:
     """Name a request by what it was doing, in this attempt or else in its last, and by what became of it."""
-    attempt = attempt or next(reversed(conversation.attempts), None)
+    attempt = attempt or next(reversed(conversation.work.attempts), None)
     return Unfinished(
         conversation_id=conversation.id,
         activity_type=conversation.activity_type,
@@ -22,9 +22,17 @@ def unfinished(conversation: Conversation, stage: Phase, fate: Fate, attempt: At
     )
 
 
+def callers_of(conversation: Conversation) -> list[Conversation]:
+    """Give those who wait for it and have no outcome: its caller, or those of the key that it goes under."""
+    if conversation.claim is None:
+        return [conversation]
+    return [each for each in conversation.claim.callers if each.phase is not CLOSED]
+
+
 def shut_down(conversation: Conversation, stage: Phase, channel_name: str) -> ShutDown:
     """Make the error of a request that the end of its dispatcher left undone."""
-    attempts = conversation.attempts
+    work = conversation.work
+    attempts = work.attempts
     error = ShutDown(
         channel_name,
         conversation.workflow_id,
@@ -33,5 +41,5 @@ def shut_down(conversation: Conversation, stage: Phase, channel_name: str) -> Sh
         len(attempts),
         attempts[-1].worker_id if attempts else None,
     )
-    error.__cause__ = conversation.errors[-1] if conversation.errors else conversation.last_crash
+    error.__cause__ = work.errors[-1] if work.errors else work.last_crash
     return error

@@ -62,6 +62,12 @@ class Attempt:
         return self.conversation.request  # type: ignore[no-any-return]
 
     @property
+    def is_current(self) -> bool:
+        """Whether its request has no outcome so far, as far as the channel knows, and has been given to nobody else."""
+        conversation = self.conversation
+        return conversation.phase.value == "running" and conversation.attempts[-1] is self
+
+    @property
     def activity_type(self) -> str:
         """What kind of activity it is."""
         return self.conversation.activity_type  # type: ignore[no-any-return]

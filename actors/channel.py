@@ -15,7 +15,7 @@ from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest
 from ..messages.dispatch_errors import ActivityTimedOut, RecorderFailed
 from ..messages.drain import Unfinished
-from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, LimenError
+from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, DispatcherDraining, LimenError
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from ..messages.limits import Limit
@@ -84,6 +84,8 @@ class ChannelActor(LinkedActor):
                 self._carry_out(self._state.settle())
             if self._tray and not self._closing:
                 self.take_in()
+            if self._state.is_ending:
+                self._say_quiet()
         except LimenError:  # a refusal, before anything was changed
             raise
         except Exception as error:
@@ -159,6 +161,8 @@ class ChannelActor(LinkedActor):
                 return self._announcer.listen(message)
             case DispatchRequest():
                 return self._dispatch(message)
+            case orders.WindDown():
+                return self._wind_down()
             case orders.Close():
                 return self._close()
             case orders.Publish():
@@ -276,6 +280,8 @@ class ChannelActor(LinkedActor):
 
     def _requeue(self, message: orders.Requeue) -> Conversation:
         """Take in a dead letter as a new request. Raises `UnknownDeadLetter` and more, and then it stays."""
+        if self._state.is_ending:
+            raise DispatcherDraining(self._state.name)
         conversation = self._letterbox.take(message, self._state.named)
         try:
             self._submit(conversation)
@@ -546,14 +552,19 @@ class ChannelActor(LinkedActor):
                     self._announcer.tell_of(
                         EventKind.RETRIED, conversation.attempts[-1], text_of(conversation.errors[-1])
                     )
-                    conversation.drop_try_timer()
-                    conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
+                    self._pause(conversation, pause_s)
             case decisions.Remind(attempt, limit_s, delay_s):
                 self._remind(attempt, limit_s, delay_s)
             case decisions.Ask():
                 self._ask_router(each)
             case decisions.Alarm(gate):
                 self._set_alarm(gate)
+
+    def _pause(self, conversation: Conversation, pause_s: float) -> None:
+        conversation.drop_try_timer()
+        conversation.resumes_s = self._runtime.now() + pause_s
+        conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
+        self._carry_out(self._state.give_up_if_late(conversation))
 
     def _hand_over(self, attempt: Attempt) -> None:
         try:
@@ -691,8 +702,12 @@ class ChannelActor(LinkedActor):
         for conversation in state.open():
             if conversation.reply.done():  # with the error of the crash
                 self._carry_out(self._ended_by_crash(conversation))
+        if state.ending.is_asked:
+            self._wind_down()
         self._carry_out(state.recover())
         self.take_in()
+        if state.is_ending:
+            self._say_quiet()
 
     def _ended_by_crash(self, conversation: Conversation) -> list[decisions.Decision]:
         """Close a request whose caller has been told; nothing if it was by the slot, which has not said so yet."""
@@ -718,15 +733,27 @@ class ChannelActor(LinkedActor):
 
     def _close(self) -> None:
         self._closing = True  # from here on nothing is kept, and nothing taken in
-        error = ChannelLifecycleError(self._state.name, "the channel has been closed")
         for gate in self._state.gates.values():
             gate.drop_timer()
-        self._carry_out(self._state.close(error))
+        self._carry_out(self._state.close())
         for entry in list(self._state.candidates):
             self._leave(entry)
         self._fanout.close()
         self._book.remember_nothing()
+        self._state.ending.say_quiet()
         self.finish_stop()
+
+    def _wind_down(self) -> None:
+        is_first, state = not self._state.is_ending, self._state
+        decided = state.wind_down()
+        if is_first:
+            given_up = f"; {len(state.ending.unfinished)} given up" * bool(state.ending.unfinished)
+            self._announcer.tell_of_queue(EventKind.DRAINING, f"{state.open_count()} to finish{given_up}")
+        self._carry_out(decided)
+
+    def _say_quiet(self) -> None:
+        if self._state.is_quiet and not self._tray:
+            self._state.ending.say_quiet()
 
 
 def _kind_of(why: BaseException) -> EventKind:

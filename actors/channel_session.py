@@ -17,6 +17,7 @@ from pykka import ActorDeadError, ActorRef, Future, Timeout
 from ..messages.activities import Completed
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.channel import ChannelConfig
+from ..messages.drain import Unfinished
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError
 from ..messages.restarts import RestartIntensity
 from . import _decisions as decisions
@@ -29,7 +30,7 @@ from .channel import ChannelActor
 from .conversation import Conversation
 from .entry import WorkerEntry
 from .linking import post
-from .runtime import here, runtime
+from .runtime import Reply, here, runtime
 from .subscription import Inbox
 from .watching import watch
 
@@ -202,13 +203,15 @@ class ChannelSession(Book):
             self.look()
         return following
 
-    def _turn_away(self, error: LimenError) -> None:
+    def _turn_away(self, error: LimenError | None) -> None:
+        """Refuse what has come in: with this error, or because the channel is closed."""
         while self.tray:
             try:
                 conversation = self.tray.popleft()
             except IndexError:  # another thread was quicker
                 return
-            self._end(conversation, error)
+            failure = self.state.turn_away(conversation) if error is None or self.closed else error
+            self._end(conversation, failure)
 
     # --- subscribers that leave ---------------------------------------------------------------------------------
 
@@ -234,14 +237,24 @@ class ChannelSession(Book):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float) -> None:
-        """Close for good; wait for it unless this is an actor's thread."""
+    def wind_down(self, until_s: float, *, runs_waiting: bool, reply: Reply[Any]) -> None:
+        """Take nothing new until the close; `reply` is answered when nothing is left to do. Never blocks.
+
+        `runs_waiting`: what has not begun may begin until then; else it is given up now.
+        """
+        self.state.ending.ask(until_s, runs_waiting=runs_waiting, reply=reply)
+        self.notice(orders.WindDown())
+        if not self.is_reachable:
+            self.state.ending.say_quiet()
+
+    def close(self, timeout: float) -> tuple[Unfinished, ...]:
+        """Close for good, and give what was left undone; wait for it unless this is an actor's thread."""
         with self._lock:
             already, self.closed = self.closed, True
             self.remember_nothing()
             ref = self._ref
         if already:
-            return
+            return tuple(self.state.ending.unfinished)
         if ref is not None and here.mailbox is not None:
             ref.actor_inbox.put_notice(orders.Close())  # type: ignore[attr-defined]
         elif ref is not None:
@@ -249,6 +262,7 @@ class ChannelSession(Book):
                 ref.ask(orders.Close(), timeout=timeout)
         if ref is None or ref.actor_stopped.is_set():
             self._wind_up()
+        return tuple(self.state.ending.unfinished)
 
     def let_go(self) -> None:
         """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
@@ -262,7 +276,7 @@ class ChannelSession(Book):
     @property
     def has_open(self) -> bool:
         """Whether anybody waits for an answer."""
-        return bool(self.tray or self.unfinished or self.state.open())
+        return bool(self.tray or self.unfinished or self.state.open() or self.state.ending.is_waited_for)
 
     # --- how ----------------------------------------------------------------------------------------------------
 
@@ -297,8 +311,7 @@ class ChannelSession(Book):
             ref = self._ref
             if ref is not None and not ref.actor_stopped.is_set():
                 return
-            why = "the channel has been closed" if self.closed else str(self._budget)
-            error = ChannelLifecycleError(self.name, why)
+            error = None if self.closed else ChannelLifecycleError(self.name, str(self._budget))
             decided = [*self.unfinished, *self.state.close(error)]
             self.unfinished.clear()
             if self.closed:
@@ -310,6 +323,7 @@ class ChannelSession(Book):
         self._turn_away(error)
         for each in decided:
             self._carry_out(each)
+        self.state.ending.say_quiet()
 
     def _carry_out(self, decided: decisions.Decision) -> None:
         """Do what answers callers and frees workers, and lose no dead letter; there is nobody to record it."""

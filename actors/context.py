@@ -10,6 +10,7 @@ from pykka import ActorRef
 from ..messages.activities import ActivityRequest, WorkerCapacity
 from ..messages.bus_errors import BusError, ChannelClosed
 from ..messages.dispatch_errors import UnknownDeadLetter
+from ..messages.drain import DrainReport, Waiting, check_drain
 from ..messages.errors import ChannelLifecycleError, ConfigError, InvalidCapacity, LimenError
 from ..messages.grace import DEFAULT, Grace
 from ..messages.limits import Limit
@@ -223,19 +224,31 @@ class WorkerContext:
     # --- dispatching --------------------------------------------------------------------------------------------
 
     def submit(self, namespace: str, task_queue: str, conversation: Conversation) -> None:
-        """Hand in a request; `conversation.reply` is answered whatever happens. Never blocks for long."""
+        """Hand in a request; `conversation.reply` is answered whatever happens. Never blocks for long.
+
+        Raises `DispatcherDraining` while the context is being closed.
+        """
+        if self._core.is_ending:
+            self._core.refuse_new(str(dispatch_channel(namespace, task_queue)))
         conversation.channel = self.channel(namespace, task_queue)
         conversation.channel.session.submit(conversation)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float = 10.0) -> None:
+    def close(self, timeout: float = 10.0, *, drain: float = 0.0, waiting: Waiting = "fail") -> DrainReport:
         """Unregister every worker and end every actor, thread and process of this context.
 
-        Open requests end with `ChannelLifecycleError`. Blocks at most about `timeout` seconds; an activity on a
-        thread that still runs then is abandoned, and logged. Idempotent.
+        With `drain`, nothing new is taken for so many seconds at most, while requests that have begun are carried to
+        their end, through crashes and retries. Those that wait and have not begun fail at once with `ShutDown`; with
+        `waiting="run"` they are run too. What is left after that fails with `ShutDown`, and the report names it.
+
+        Blocks, for `drain` and about `timeout` seconds at most; an activity on a thread that still runs then is
+        abandoned, and logged. Left by Ctrl-C it ends within about a second. A second call hurries the first, if it is
+        to end sooner, waits for it, and gives the same report. On an actor's own thread it only begins, and does not
+        drain. Raises `ConfigError`.
         """
-        self._core.close(timeout)
+        check_drain(drain, waiting)
+        return self._core.close(timeout, drain, run_waiting=waiting == "run")
 
 
 def _start_supervisor() -> ActorRef[Any]:

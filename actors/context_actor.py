@@ -13,7 +13,7 @@ import attrs
 from pykka import ActorDeadError, ActorRef
 
 from ..messages.channel import ChannelConfig, ChannelMode
-from ..messages.errors import ChannelLifecycleError
+from ..messages.errors import ChannelLifecycleError, DispatcherDraining
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
 from ..messages.wire import request_schema
@@ -39,6 +39,11 @@ class TheSupervisor:
     """Give the supervisor, for a worker of this channel; made if need be."""
 
     name: str
+
+
+@attrs.frozen(eq=False, repr=False)
+class WindDown:
+    """Make no more channels: what the directory names then may still be used."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -79,6 +84,8 @@ class ContextActor(LinkedActor):
                 return self._the_supervisor(name)
             case Forsaken(blueprint):
                 self._take_out(blueprint)
+            case WindDown():
+                self._directory.draining = True
             case Shut():
                 self._directory.shut = True
             case Abandoned():
@@ -91,6 +98,8 @@ class ContextActor(LinkedActor):
         self._check_open(str(name))
         handle = self._directory.open_channel(str(name))
         if handle is None:
+            if self._directory.draining:
+                raise DispatcherDraining(str(name))
             config = ChannelConfig(name=name, schema=request_schema, mode=ChannelMode.EPHEMERAL)
             handle = ChannelHandle(config)
             self._directory.channels[str(name)] = handle
@@ -117,10 +126,10 @@ class ContextActor(LinkedActor):
 
     def _abandoned(self) -> None:
         self._directory.shut = True
+        for handle in list(self._directory.channels.values()):
+            handle.close()  # first, so that what it has is not handed on
         for blueprint in self._directory.workers():
             self._take_out(blueprint)
-        for handle in list(self._directory.channels.values()):
-            handle.close()
         supervisor = self._directory.supervisor
         if supervisor is not None and supervisor is not self._given:
             supervisor.stop(block=False)

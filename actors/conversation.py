@@ -92,6 +92,8 @@ class Conversation:
     """Dead incarnations that held it: (worker id, incarnation)."""
     timers: tuple[Any, ...] = ()
     """For the limits on the whole of it."""
+    resumes_s = 0.0
+    """When its present pause is over, on the runtime's clock."""
     try_timer: Any = None
     """For the limit on the present attempt, or the pause before the next."""
     progress: Progress | None = None

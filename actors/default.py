@@ -11,6 +11,7 @@ import attrs
 
 from ..messages.activities import ActivityRequest, Completed, Failed, WorkerCapacity
 from ..messages.dispatch_errors import DispatchFailed, RecorderFailed
+from ..messages.drain import DrainReport, Waiting
 from ..messages.errors import ConfigError, LimenError
 from ..messages.names import dispatch_channel
 from . import _orders as orders
@@ -39,12 +40,18 @@ def default_worker_context() -> WorkerContext:
         return context
 
 
-def reset_default_worker_context() -> None:
-    """Close the process-wide context; the next use makes another. For tests."""
+def close_default_worker_context(
+    timeout: float = 10.0, *, drain: float = 0.0, waiting: Waiting = "fail"
+) -> DrainReport:
+    """Close the process-wide context, as `WorkerContext.close` does; the next use makes another."""
     with _lock:
-        old = runtime().shared.pop(_CONTEXT, None)
-    if old is not None:
-        old.close()
+        old: WorkerContext | None = runtime().shared.pop(_CONTEXT, None)
+    return old.close(timeout, drain=drain, waiting=waiting) if old is not None else DrainReport()
+
+
+def reset_default_worker_context() -> None:
+    """Do so without draining. For tests."""
+    close_default_worker_context()
 
 
 def register_worker(namespace: str, task_queue: str, capacity: WorkerCapacity, **options: Any) -> WorkerRegistration:

@@ -170,7 +170,7 @@ class WorkerEntry:
     @property
     def is_drained(self) -> bool:
         """Whether nothing that it has still lacks an outcome."""
-        return all(each.claimed for each in self.attempts)
+        return not any(each.is_current for each in self.attempts)
 
     @property
     def comes_back(self) -> bool:

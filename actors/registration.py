@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -198,13 +198,15 @@ class WorkerRegistration:
         A second drain waits for the same end, within its own time; of a worker that is gone there is nothing to drain.
         Raises `ChannelLifecycleError` if the pool could not be told; the worker has left all the same.
         """
-        self._registrar.claim(self._blueprint)
-        return Leaving(self._registrar, self._blueprint, timeout).run()
+        return self._leaving(timeout).run()
 
     async def adrain(self, timeout: float = 30.0) -> DrainReport:  # noqa: ASYNC109 - a bound of the drain, not the wait
         """Do as `drain` does, without blocking the event loop. Whoever is cancelled leaves the drain to itself."""
+        return await self._leaving(timeout).run_async()
+
+    def _leaving(self, timeout_s: float) -> Leaving:
         self._registrar.claim(self._blueprint)
-        return await Leaving(self._registrar, self._blueprint, timeout).run_async()
+        return Leaving(self._registrar, self._blueprint, timeout_s)
 
     @property
     def _is_draining(self) -> bool:
@@ -243,6 +245,28 @@ class WorkerRegistration:
     def _entry(self) -> WorkerEntry:
         assert self._blueprint.entry is not None, "a worker that is registered has one"
         return self._blueprint.entry
+
+
+def drain_all(registrations: Sequence[WorkerRegistration], timeout_s: float) -> DrainReport:
+    """Drain several workers at once, within one bound. Raises the first error; all have left nevertheless."""
+    leavings = [each._leaving(timeout_s) for each in registrations]  # noqa: SLF001 - this module's own
+    reports, errors = [], []
+    try:
+        for leaving in leavings:
+            leaving.wait()
+    except BaseException:
+        for leaving in leavings:
+            leaving.leave_alone()
+        raise
+    for leaving in leavings:
+        try:
+            reports.append(leaving.end())
+        except LimenError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    unfinished = tuple(each for report in reports for each in report.unfinished)
+    return DrainReport(unfinished=unfinished, took_s=max((each.took_s for each in reports), default=0.0))
 
 
 def _checked_slots(slots: Any) -> int:

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
+from typing import Literal
 
 import attrs
 
-__all__ = ["DrainReport", "Fate", "Unfinished"]
+from .errors import ConfigError
+
+__all__ = ["DrainReport", "Fate", "Unfinished", "Waiting", "check_drain"]
+
+Waiting = Literal["fail", "run"]
+"""What becomes of requests that have not begun when their dispatcher drains."""
+
+
+def check_drain(drain: object, waiting: object) -> None:
+    """Raise `ConfigError` unless these are settings of a drain."""
+    if not isinstance(drain, (int, float)) or not drain >= 0:
+        raise ConfigError("drain", f"must be a number of seconds, 0 or more, not {drain!r}")
+    if waiting not in {"fail", "run"}:
+        raise ConfigError("waiting", f"must be 'fail' or 'run', not {waiting!r}")
+
 
 _SHOWN = 10
 """How many requests a report's text names."""

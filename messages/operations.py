@@ -41,6 +41,8 @@ class ActivityState(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+    """Its dispatcher ended first. That is no outcome: the request may be made again under the same id."""
 
 
 @attrs.frozen(kw_only=True)

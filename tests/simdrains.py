@@ -5,11 +5,22 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from simkit import QUEUE, SETTLED_S, application, assert_recorded_once, at_once, books, double, flaky, watch_books
-from simscenarios import COMMAND_S, scenario
+from simkit import QUEUE, SETTLED_S, Flaw, application, assert_recorded_once, at_once, books, double, flaky, watch_books
+from simscenarios import CLOSE_S, COMMAND_S, scenario
 
-from limen import ActivityCancelled, ActivityTimedOut, ChannelLifecycleError, Limen, MemoryRecorder, NoWorkersAvailable
+import limen
+from limen import (
+    ActivityCancelled,
+    ActivityTimedOut,
+    ChannelLifecycleError,
+    EventKind,
+    Limen,
+    MemoryRecorder,
+    NoWorkersAvailable,
+    ShutDown,
+)
 from limen.actors.channel import ChannelActor
+from limen.actors.context import WorkerContext
 from limen.actors.runtime import runtime
 from limen.actors.worker import WorkerActor
 from limen.messages.drain import DrainReport, Fate
@@ -233,3 +244,159 @@ def a_drain_is_on_record(sim: Simulation) -> None:
         ends_of(handles, [0, 2, 4, 6])
         sim.settle()
         assert_recorded_once(recorder, handles)
+
+
+# --- whole applications -----------------------------------------------------------------------------------------------
+
+
+def assert_told(handles: list[Any], expected: list[Any], report: DrainReport, *allowed: type[Exception]) -> list[Any]:
+    """Claim that what has a result and what the report names is together all that there was, and nothing is in both."""
+    named = [each.conversation_id for each in report.unfinished]
+    assert len(named) == len(set(named)), f"named twice: {named}"
+    ends = []
+    for handle, value in zip(handles, expected, strict=True):
+        assert handle.done(), f"{handle!r} was forgotten"
+        error = handle.exception(0)
+        ends.append(error)
+        if isinstance(error, ShutDown):
+            assert handle.id in named, f"{handle.id} was shut out and is not named"
+            continue
+        assert handle.id not in named, f"{handle.id} is named and ended with {error!r}"
+        if error is None:
+            assert handle.result(0) == value
+        elif not (isinstance(error, ChannelLifecycleError) and "as it took in" in str(error)):
+            assert isinstance(error, allowed), f"{handle!r} ended with {error!r}"
+    return ends
+
+
+def dispatch_until_refused(app: Limen, sim: Simulation, first: int) -> list[Any]:
+    """Dispatch until the application takes nothing new."""
+    handles = []
+    for n in range(first, first + 6):
+        try:
+            handles.append(app.dispatch(double, n))
+        except ChannelLifecycleError:
+            break
+        limen.sleep(0.3)
+    return handles
+
+
+@scenario(Faults(crash=(WorkerActor, ChannelActor)))
+def an_application_drains_while_everything_happens(sim: Simulation) -> None:
+    """Dispatch, crash, cancel, time-out, completion around a drain: each request has its result, or is named."""
+    watch_books(sim)
+    with application(sim, workers=2) as app:
+        with sim.calm():
+            stream = app.events()
+        short = double.options(start_to_close=0.5)
+        kinds = (double, at_once, short, flaky, double.options(priority=3))
+        handles = [app.dispatch(kinds[n % 5], n) for n in range(7)]
+        sim.step(sim.random.randrange(40))
+        dispatcher, came = in_the_background(lambda: dispatch_until_refused(app, sim, 7))
+        drain_s, waiting = sim.random.choice(TIMES_S), sim.random.choice(["fail", "run"])
+        begun_s = sim.clock.now_s
+        closer, done = in_the_background(lambda: app.close(drain=drain_s, waiting=waiting))
+        sim.step(sim.random.randrange(10))
+        handles[sim.random.randrange(7)].cancel()
+        closer.join()
+        assert sim.clock.now_s - begun_s <= drain_s + CLOSE_S
+        dispatcher.join()
+        assert isinstance(done[0], DrainReport), done
+        handles += came[0]
+        ends = assert_told(handles, [2 * n for n in range(len(handles))], done[0], ActivityCancelled, ActivityTimedOut)
+        told = [event.conversation_id for event in stream if event.kind is EventKind.CONCLUDED]
+        assert len(told) == len(set(told)), "an outcome was told twice"
+        sim.sometimes("it was done in time", done[0].is_complete)
+        sim.sometimes("some had not begun", bool(done[0].not_begun))
+        sim.sometimes("some were interrupted", bool(done[0].interrupted))
+        sim.sometimes("one came too late", any(isinstance(each, ShutDown) for each in ends[7:]))
+        sim.sometimes("a backlog was run", waiting == "run" and not any(ends[:7]))
+    sim.settle()
+    left = [name for name in sim.names if name != "clock"]
+    assert left == [], f"still there after the close: {left}"
+
+
+@scenario(Faults(crash=WorkerActor))
+def what_has_begun_is_carried_to_its_end(sim: Simulation) -> None:
+    """With time enough, whatever had begun has its result, through crashes and retries; nothing else begins."""
+    sim.faulty(Flaw, "fails", 0.3, ValueError("by luck"))
+    with application(sim, workers=2) as app:
+        handles = [app.dispatch(flaky if n % 2 else double, n) for n in range(6)]
+        sim.step(sim.random.randrange(60))
+        report = app.close(drain=SETTLED_S)
+        assert_told(handles, list(range(0, 12, 2)), report)
+        assert not report.interrupted, f"it had begun, and was given up: {report}"
+        sim.sometimes("one was tried again", any(handle.errors for handle in handles))
+        sim.sometimes("a worker died", any(handle.crashes for handle in handles))
+        sim.sometimes("some had not begun", bool(report.not_begun))
+
+
+@scenario(Faults(crash=WorkerActor))
+def a_backlog_is_run(sim: Simulation) -> None:
+    """With `waiting="run"` and time enough, everything that was taken has its result."""
+    with application(sim, workers=2) as app:
+        handles = [app.dispatch(double, n) for n in range(8)]
+        sim.step(sim.random.randrange(20))
+        report = app.close(drain=SETTLED_S, waiting="run")
+        assert report.is_complete, report
+        assert_told(handles, list(range(0, 16, 2)), report)
+
+
+@scenario(Faults(crash=(WorkerActor, ChannelActor)))
+def two_closes_meet(sim: Simulation) -> None:
+    """The second hurries the first; both give the same report, in the time of whoever is in a hurry."""
+    watch_books(sim)
+    with application(sim, workers=2) as app:
+        handles = [app.dispatch(double, n) for n in range(6)]
+        sim.step(sim.random.randrange(20))
+        begun_s = sim.clock.now_s
+        times_s = [sim.random.choice((*TIMES_S, SETTLED_S)) for _ in range(2)]
+        closers = []
+        for drain_s in times_s:
+            closers.append(in_the_background(lambda drain_s=drain_s: app.close(drain=drain_s, waiting="run")))
+            sim.step(sim.random.randrange(10))
+        for thread, _ in closers:
+            thread.join()
+        assert sim.clock.now_s - begun_s <= max(min(times_s), 8.0) + CLOSE_S
+        reports = [done[0] for _, done in closers]
+        assert reports[0] == reports[1], reports
+        assert_told(handles, list(range(0, 12, 2)), reports[0])
+        sim.sometimes("it was cut short", min(times_s) < 1.0 < max(times_s) and not reports[0].is_complete)
+
+
+@scenario(Faults(crash=(WorkerActor, ChannelActor)))
+def a_close_is_on_record(sim: Simulation) -> None:
+    """What was shut out is on record as closed and has no outcome there: it may be dispatched again under its id."""
+    recorder = MemoryRecorder()
+    watch_books(sim)
+    with Limen(recorder=recorder) as app:
+        with sim.calm():
+            for _ in range(2):
+                app.worker(QUEUE, [double])
+        handles = [app.dispatch(double, n) for n in range(5)]
+        sim.step(sim.random.randrange(30))
+        report = app.close(drain=sim.random.choice(TIMES_S))
+        ends = assert_told(handles, list(range(0, 10, 2)), report)
+        for handle, error in zip(handles, ends, strict=True):
+            if isinstance(error, ShutDown) or error is None:
+                assert (recorder.outcome(handle.id) is None) == isinstance(error, ShutDown)
+
+
+@scenario(Faults(crash=WorkerActor))
+def an_application_in_a_borrowed_context_drains(sim: Simulation) -> None:
+    """Only its own workers leave; what they have not done goes to the others."""
+    watch_drains(sim)
+    with WorkerContext() as context, Limen(context=context) as other:
+        app = Limen(context=context)
+        with sim.calm():
+            for each in (app, app, other):
+                each.worker(QUEUE, [double])
+        handles = [app.dispatch(double, n) for n in range(6)]
+        sim.step(sim.random.randrange(30))
+        report = app.close(drain=sim.random.choice(TIMES_S))
+        assert all(each.fate is Fate.HANDED_ON for each in report.unfinished), report
+        sim.heal()
+        ends_of(handles, list(range(0, 12, 2)))
+        sim.settle()
+        assert [row.worker_id for row in other.pool(QUEUE)] == ["worker-3"]
+        sim.sometimes("something was handed on", bool(report.unfinished))

@@ -6,16 +6,16 @@ port is its channel, so that nothing lies between a caller and the book.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ._workers import ExecutorKind, handlers_for
 from .activity import Activity
 from .actors.attempt import Handler
 from .actors.context import WorkerContext
-from .actors.registration import WorkerRegistration
+from .actors.registration import WorkerRegistration, drain_all
 from .messages.activities import WorkerCapacity
-from .messages.errors import LimenError
+from .messages.drain import DrainReport, Waiting
 from .messages.grace import Grace
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
@@ -69,8 +69,12 @@ class Engine(Protocol):
         """Give the queue's port; made if need be."""
         ...
 
-    def close(self, timeout: float) -> None:
-        """End all that was started here. Blocks at most about `timeout` seconds. Idempotent."""
+    def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
+        """Wind down for `drain` seconds at most, then end all that was started here, within about `timeout` more.
+
+        A second call hurries the first, waits for it, and gives the same report.
+        """
+        ...
 
 
 class EmbeddedEngine:
@@ -104,22 +108,8 @@ class EmbeddedEngine:
         """Give the channel itself."""
         return self._context.channel(self._namespace, queue)
 
-    def close(self, timeout: float) -> None:
-        """Close the context, or take what was registered here out of one that was given."""
-        registrations, self._registrations = self._registrations, []
+    def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
+        """Close the context, or drain what was registered here out of one that was given."""
         if self._owns_context:
-            self._context.close(timeout)
-        else:
-            _unregister(registrations)
-
-
-def _unregister(registrations: Iterable[WorkerRegistration]) -> None:
-    """Unregister all, whatever happens to some, and raise the first error."""
-    errors = []
-    for registration in registrations:
-        try:
-            registration.unregister()
-        except LimenError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
+            return self._context.close(timeout, drain=drain, waiting=waiting)
+        return drain_all([each for each in self._registrations if each.is_active], drain)

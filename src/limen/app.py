@@ -25,7 +25,8 @@ from .events import EventStream
 from .handle import Handle
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
-from .messages.errors import ChannelLifecycleError, ConfigError
+from .messages.drain import DrainReport, Waiting, check_drain
+from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -64,7 +65,10 @@ class Limen(QueueControls):
         self._engine: Engine = EmbeddedEngine(namespace, context)
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
+        self._open_ports: dict[str, Port] = {}
+        """Those that take new work: all or, once the end has begun, none."""
         self._streams: tuple[EventStream, ...] = ()
+        self._is_draining = False
         self._closed = False
         self._prefix = runtime().new_id().replace("-", "")[:12]
         self._ids = itertools.count(1)
@@ -101,7 +105,7 @@ class Limen(QueueControls):
         kind = executor_for(queue, activities, executor)
         handlers = self._engine.handlers(activities, kind)
         capacity = WorkerCapacity(slots_for(kind, max_concurrent), tuple(handlers))
-        self._port(queue)
+        self._open_port(queue)
         return self._engine.register(queue, capacity, handlers, kind, grace_for(grace, max_abandoned))
 
     def pool(self, queue: str) -> list[PoolRow]:
@@ -128,7 +132,7 @@ class Limen(QueueControls):
         if not isinstance(activity, Activity):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         given, named = activity.signature.bind(args, kwargs)
-        port = self._ports.get(activity.queue) or self._port(activity.queue)
+        port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
         call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
@@ -152,7 +156,7 @@ class Limen(QueueControls):
         if max_in_flight < 1:
             raise ConfigError("max_in_flight", f"must be 1 or more, not {max_in_flight}")
         _refuse_other(activity)
-        self._refuse_closed(activity.queue)
+        self._refuse_new(activity.queue)
         return self._map(activity, iter(items), max_in_flight, timeout)
 
     def _map(
@@ -244,21 +248,36 @@ class Limen(QueueControls):
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def close(self, timeout: float = 10.0) -> None:
-        """End every worker, actor, thread and process of this application. Idempotent.
+    def close(self, timeout: float = 10.0, *, drain: float = 0.0, waiting: Waiting = "fail") -> DrainReport:
+        """End every worker, actor, thread and process of this application; say what it left undone.
 
-        Open dispatches end with `ChannelLifecycleError`; event streams get to hear of the end and are closed. Blocks at
-        most about `timeout` seconds; an activity on a thread that runs longer is abandoned, and logged. A context that
-        was given stays open: only the workers added here leave it.
+        With `drain`, nothing new is taken (`DispatcherDraining`) for so many seconds at most, while requests that have
+        begun are carried to their end, through crashes and retries. Those that wait and have not begun fail at once
+        with `ShutDown`; with `waiting="run"` they are run too. What is open after that fails with `ShutDown`, a
+        `ChannelLifecycleError`, and the report names it. Event streams get to hear of the end and are closed.
+
+        Blocks, for `drain` and about `timeout` seconds at most; an activity on a thread that still runs then is
+        abandoned, and logged. Left by Ctrl-C it ends within about a second. A second call hurries the first, if it is
+        to end sooner, waits for it, and gives the same report. A context that was given stays open: only the workers
+        added here are drained, and leave it. Raises `ConfigError`.
         """
+        check_drain(drain, waiting)
         with self._lock:
-            self._closed = True
+            self._is_draining = True
+            self._open_ports = {}
         try:
-            self._engine.close(timeout)
+            return self._engine.close(timeout, drain=drain, waiting=waiting)
         finally:
+            self._closed = True
             for stream in self._streams:
                 stream.close()
             self._ports.clear()
+
+    async def aclose(self, timeout: float = 10.0, *, drain: float = 0.0, waiting: Waiting = "fail") -> DrainReport:  # noqa: ASYNC109 - as `close`
+        """Do as `close` does, without blocking the event loop. Whoever is cancelled leaves the close to itself."""
+        import asyncio
+
+        return await asyncio.to_thread(self.close, timeout, drain=drain, waiting=waiting)
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""
@@ -279,6 +298,15 @@ class Limen(QueueControls):
 
         await asyncio.to_thread(self.__exit__, kind)
 
+    def _open_port(self, queue: str) -> Port:
+        """Give the queue's port for new work. Raises `DispatcherDraining`."""
+        self._refuse_new(queue)
+        port = self._port(queue)
+        with self._lock:
+            self._refuse_new(queue)
+            self._open_ports[queue] = port
+        return port
+
     def _port(self, queue: str) -> Port:
         """Give the queue's port, with every event stream connected. Raises `InvalidChannelName`."""
         with self._lock:
@@ -296,6 +324,12 @@ class Limen(QueueControls):
     def _refuse_closed(self, queue: str) -> None:
         if self._closed:
             raise ChannelLifecycleError(f"{self.namespace}/{queue}", "the application has been closed")
+
+    def _refuse_new(self, queue: str) -> None:
+        """Raise unless new work is taken."""
+        self._refuse_closed(queue)
+        if self._is_draining:
+            raise DispatcherDraining(f"{self.namespace}/{queue}")
 
     def _drop_stream(self, stream: EventStream) -> None:
         with self._lock:

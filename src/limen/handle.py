@@ -82,7 +82,7 @@ class Handle(Generic[R]):
 
         Raises `TimeoutError` when time is up (the work goes on), `ActivityFailed` with the activity's exception as its
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
-        `ChannelLifecycleError` when the dispatcher was closed.
+        `ShutDown`, a `ChannelLifecycleError`, when the dispatcher was closed.
         """
         box: Any = self._reply.value
         if type(box) is tuple:  # which it is where the worker is in this process and all went well

@@ -16,7 +16,9 @@ from limen.actors.conversation import CLOSED, JOINED, NEW, PAUSED, ROUTING, RUNN
 from limen.actors.entry import Origin, WorkerEntry
 from limen.actors.recorder import MemoryRecorder
 from limen.actors.routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
+from limen.actors.runtime import runtime
 from limen.messages.activities import Completed, Failed
+from limen.messages.lifecycle_errors import ShutDown
 from limen.messages.limits import Limit
 from limen.messages.retry import Retry
 
@@ -315,6 +317,15 @@ class Channel(RuleBasedStateMachine):
         entry.origin.retired = True
         self.do(self.state.leave(self.state.present(entry), NORMAL))
 
+    @rule(number=some, often=st.integers(0, 9))
+    def the_dispatcher_is_to_end(self, number: int, often: int) -> None:
+        """Nothing new is taken from now on; in few plays, for it changes the rest of them."""
+        if often:
+            return
+        ending = self.state.ending
+        ending.ask((-1.0, 1.0)[number % 2], runs_waiting=number % 3 == 0, reply=runtime().create_future())
+        self.do(self.state.wind_down())
+
     def _drains(self, number: int) -> None:
         """Perhaps while it is being restarted; then it stays away."""
         entry = self.pick(number, [*self.state.candidates, *self.missing])
@@ -504,6 +515,19 @@ class Channel(RuleBasedStateMachine):
             named = [each.conversation_id for each in entry.origin.unfinished]
             assert len(named) == len(set(named))
             assert entry.origin.draining or not named
+
+    @invariant()
+    def a_channel_that_ends_names_what_it_gives_up(self) -> None:
+        """Each request that is shut out is named once; of the others, only those go on that may."""
+        shut_out = [each.id for each, outcome in self.book.closed if isinstance(outcome, ShutDown)]
+        assert sorted(shut_out) == sorted(each.conversation_id for each in self.state.ending.unfinished)
+        if not self.state.is_ending:
+            assert not shut_out
+            return
+        assert self.state.ending.runs_waiting or all(each.attempts for each in self.open)
+        assert self.state.is_quiet == (self.state.open_count() == 0)
+        assert not self.state.saturated
+        assert not self.state.swaps
 
     @invariant()
     def held_requests_wait_for_a_reason(self) -> None:

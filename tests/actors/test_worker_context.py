@@ -1071,7 +1071,8 @@ def test_a_close_that_races_registrations_leaves_none_of_them(footprint_now):
 
         def act(number: int, context: WorkerContext = context) -> Any:
             if number == 0:
-                return context.close()
+                context.close()
+                return None
             try:
                 return context.register_worker(*QUEUE, ONE)
             except ChannelLifecycleError:

@@ -1,38 +1,14 @@
 """Draining a worker: it finishes what it has, gets nothing new, and leaves; whatever it did not finish is named."""
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
+from facekit import LONG_S, TIMEOUT_S, Work, in_the_background, wait_for
 from linkkit import Doer, ending
 
-from limen import EventKind, Limen, NoWorkersAvailable, activity
+from limen import EventKind, Limen, NoWorkersAvailable
 from limen.messages.drain import DrainReport, Fate
-
-TIMEOUT_S = 10
-LONG_S = 60.0
-"""Longer than anything here takes; a drain that waits for nothing would show."""
-
-
-class Work:
-    """An activity that waits at a gate, and says when it is there."""
-
-    def __init__(self):
-        self.begun = threading.Semaphore(0)
-        self.gate = threading.Event()
-
-        @activity(queue="work")
-        def work(number: int) -> int:
-            self.begun.release()
-            assert self.gate.wait(TIMEOUT_S)
-            return number
-
-        self.work = work
-
-    def wait_begun(self, count=1):
-        for _ in range(count):
-            assert self.begun.acquire(timeout=TIMEOUT_S)
 
 
 @pytest.fixture
@@ -50,29 +26,14 @@ def app():
         yield made
 
 
-def _in_the_background(function):
-    """Run it on a thread; the list has what it gave once the thread is joined."""
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    return thread, results
-
-
-def _wait_for(stream, kind):
-    while (event := stream.next(TIMEOUT_S)) is not None:
-        if event.kind is kind:
-            return event
-    raise AssertionError(f"no {kind}")
-
-
 def test_a_worker_that_drains_finishes_what_it_has_and_gets_nothing_new(app, at):
     """WR-12: what runs ends well; what comes in goes to another; then it is gone, with nothing left to report."""
     events = app.events()
     leaving = app.worker("work", [at.work])
     held = app.dispatch(at.work, 1)
     at.wait_begun()
-    thread, reports = _in_the_background(lambda: leaving.drain(LONG_S))
-    drained = _wait_for(events, EventKind.DRAINING)
+    thread, reports = in_the_background(lambda: leaving.drain(LONG_S))
+    drained = wait_for(events, EventKind.DRAINING)
     waiting = app.dispatch(at.work, 2)
     other = app.worker("work", [at.work])
     at.wait_begun()
@@ -133,7 +94,7 @@ def test_a_result_that_is_cancelled_is_not_waited_for(app, at):
     leaving = app.worker("work", [at.work])
     held = app.dispatch(at.work, 1)
     at.wait_begun()
-    thread, reports = _in_the_background(lambda: leaving.drain(LONG_S))
+    thread, reports = in_the_background(lambda: leaving.drain(LONG_S))
     held.cancel()
     thread.join(TIMEOUT_S)
 
@@ -157,8 +118,8 @@ def test_an_unregister_ends_a_drain(app, at):
     leaving = app.worker("work", [at.work])
     held = app.dispatch(at.work, 1)
     at.wait_begun()
-    thread, reports = _in_the_background(lambda: leaving.drain(LONG_S))
-    _wait_for(events, EventKind.DRAINING)
+    thread, reports = in_the_background(lambda: leaving.drain(LONG_S))
+    wait_for(events, EventKind.DRAINING)
     leaving.unregister()
     thread.join(TIMEOUT_S)
 
@@ -171,7 +132,7 @@ def test_unregister_can_drain_first(app, at):
     leaving = app.worker("work", [at.work])
     held = app.dispatch(at.work, 1)
     at.wait_begun()
-    thread, _ = _in_the_background(lambda: leaving.unregister(drain=LONG_S))
+    thread, _ = in_the_background(lambda: leaving.unregister(drain=LONG_S))
     at.gate.set()
     thread.join(TIMEOUT_S)
 
@@ -240,8 +201,8 @@ def test_a_drain_ends_with_its_application(app, at):
     leaving = app.worker("work", [at.work])
     app.dispatch(at.work, 1)
     at.wait_begun()
-    thread, reports = _in_the_background(lambda: leaving.drain(LONG_S))
-    _wait_for(events, EventKind.DRAINING)
+    thread, reports = in_the_background(lambda: leaving.drain(LONG_S))
+    wait_for(events, EventKind.DRAINING)
     app.close(timeout=0.05)
     thread.join(TIMEOUT_S)
 
