@@ -156,6 +156,7 @@ class Closing:
             _delete_children(supervisor, [each.child_id for each in blueprints if each.owned], deadline_s)
         for blueprint in blueprints:
             blueprint.note_gone(ExitReason.normal())
+            self._house.directory.forget(blueprint)  # whoever still holds it has nothing to give up
 
 
 def _ask(root: ActorRef[Any], message: object) -> None:

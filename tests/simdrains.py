@@ -23,7 +23,7 @@ from limen.actors.channel import ChannelActor
 from limen.actors.context import WorkerContext
 from limen.actors.runtime import runtime
 from limen.actors.worker import WorkerActor
-from limen.messages.drain import DrainReport, Fate
+from limen.messages.drain import DrainReport, Fate, Waiting
 from limen.testing import Child, Faults, Simulation
 
 TIMES_S = (0.0, 0.5, 1.0, 1.5, 20.0)
@@ -293,7 +293,8 @@ def an_application_drains_while_everything_happens(sim: Simulation) -> None:
         handles = [app.dispatch(kinds[n % 5], n) for n in range(7)]
         sim.step(sim.random.randrange(40))
         dispatcher, came = in_the_background(lambda: dispatch_until_refused(app, sim, 7))
-        drain_s, waiting = sim.random.choice(TIMES_S), sim.random.choice(["fail", "run"])
+        drain_s = sim.random.choice(TIMES_S)
+        waiting: Waiting = sim.random.choice(["fail", "run"])
         begun_s = sim.clock.now_s
         closer, done = in_the_background(lambda: app.close(drain=drain_s, waiting=waiting))
         sim.step(sim.random.randrange(10))

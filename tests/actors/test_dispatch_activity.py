@@ -51,7 +51,7 @@ from limen.messages.dispatch_errors import (
     NoWorkersAvailable,
     RecorderFailed,
 )
-from limen.messages.errors import ChannelLifecycleError, ConfigError, InvalidChannelName, WorkerCrashed
+from limen.messages.errors import ChannelLifecycleError, ConfigError, InvalidChannelName, ShutDown, WorkerCrashed
 from limen.messages.operations import ActivityState, OperationKind
 from limen.messages.payloads import Payload
 from limen.messages.pool import DispatchWorker
@@ -578,7 +578,7 @@ def test_the_ids_of_open_conversations_are_unique():
 
 
 def test_what_is_open_when_the_context_closes_is_told():
-    """WC-30, DP-14: running, waiting, paused: a `ChannelLifecycleError` for each, at once."""
+    """WC-30, DP-14: running or waiting: `ShutDown`, a `ChannelLifecycleError`, for each, at once."""
     with stuck() as activity, context_with({"handler": activity}) as context:
         conversations = [submit(context, name=f"c-{number}") for number in range(3)]
         activity.wait_begun()
@@ -588,7 +588,8 @@ def test_what_is_open_when_the_context_closes_is_told():
         activity.go_on.set()
         closing.join(PATIENCE_S)
 
-    assert [type(each) for each in errors] == [ChannelLifecycleError] * 3
+    assert [type(each) for each in errors] == [ShutDown] * 3
+    assert all(isinstance(each, ChannelLifecycleError) for each in errors)
     assert {each.channel_name for each in errors} == {CHANNEL}
 
 
