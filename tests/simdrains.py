@@ -317,6 +317,36 @@ def an_application_drains_while_everything_happens(sim: Simulation) -> None:
     assert left == [], f"still there after the close: {left}"
 
 
+@scenario(Faults(crash=(WorkerActor, ChannelActor)))
+def keys_pauses_and_limits_end_too(sim: Simulation) -> None:
+    """Callers of one key, a paused queue and a limited activity: each caller has one outcome, or is named."""
+    watch_books(sim)
+    with application(sim, workers=2) as app:
+        with sim.calm():
+            app.limit(QUEUE, double, max_concurrent=1)
+        shared = double.options(key="shared")
+        handles = [app.dispatch(shared if n % 2 else at_once, 1) for n in range(6)]
+        handles += [app.dispatch(double, 1) for _ in range(2)]
+        sim.step(sim.random.randrange(15))
+        if sim.random.random() < 0.4:
+            with contextlib.suppress(ChannelLifecycleError):
+                app.pause(QUEUE)
+        sim.step(sim.random.randrange(10))
+        waiting: Waiting = sim.random.choice(["fail", "run"])
+        closer, done = in_the_background(lambda: app.close(drain=sim.random.choice(TIMES_S), waiting=waiting))
+        sim.step(sim.random.randrange(10))
+        handles[sim.random.randrange(8)].cancel()
+        closer.join()
+        ends = assert_told(handles, [2] * 8, done[0], ActivityCancelled)
+        joined = [end for n, end in enumerate(ends[:6]) if n % 2]
+        sim.sometimes("callers of a key were shut out", all(isinstance(each, ShutDown) for each in joined))
+        sim.sometimes("callers of a key had their result", not any(joined))
+        sim.sometimes("all was done", done[0].is_complete)
+    sim.settle()
+    left = [name for name in sim.names if name != "clock"]
+    assert left == [], f"still there after the close: {left}"
+
+
 @scenario(Faults(crash=WorkerActor))
 def what_has_begun_is_carried_to_its_end(sim: Simulation) -> None:
     """With time enough, whatever had begun has its result, through crashes and retries; nothing else begins."""
