@@ -387,7 +387,7 @@ class ChannelActor(LinkedActor):
         if not self._is_listed(entry):
             return
         decided = self._state.leave(entry, reason, vacancy=entry.comes_back)
-        self._close_inbox(entry)
+        self._part_from(entry)
         kind = EventKind.UNREGISTERED if reason.is_normal else EventKind.CRASHED
         self._announcer.tell(kind, entry, str(reason), since_s=None if reason.is_normal else message.down.at_s)
         self._freed(entry, decided)
@@ -434,7 +434,7 @@ class ChannelActor(LinkedActor):
         present = self._state.present(entry)
         listed = self._is_listed(present)
         decided = self._state.leave(present, ExitReason.normal())
-        self._close_inbox(present)
+        self._part_from(present)
         if listed:
             self._announcer.tell(EventKind.UNREGISTERED, present)
         self._freed(present, decided)
@@ -458,6 +458,12 @@ class ChannelActor(LinkedActor):
 
     def _is_listed(self, entry: WorkerEntry) -> bool:
         return self._state.candidates.entries.get(entry.worker_id) is entry
+
+    def _part_from(self, entry: WorkerEntry) -> None:
+        """Tell a worker that has left, and lost all it had, what that means for it."""
+        self._close_inbox(entry)
+        if entry.wake is not None:
+            entry.wake()
 
     def _close_inbox(self, entry: WorkerEntry) -> None:
         if entry.inbox is not None:

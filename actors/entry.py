@@ -80,6 +80,7 @@ class WorkerEntry:
         "since_s",
         "supervised",
         "version",
+        "wake",
         "watch",
         "worker_id",
     )
@@ -111,6 +112,8 @@ class WorkerEntry:
         self.executor = executor
         self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
         """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
+        self.wake: Callable[[], object] | None = getattr(executor, "wake", None)
+        """Tells what still runs there that it is cancelled, where that is not dead with its worker."""
         self.executor_name = executor_name
         self.inbox = inbox
         self.supervised = supervised

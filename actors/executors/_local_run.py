@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..attempt import Attempt, Report
@@ -10,19 +9,15 @@ from ..runtime import runtime
 
 
 class LocalRun:
-    """Lives as long as somebody asks about the attempt, which may be longer than the attempt itself.
+    """Lives as long as somebody asks about the attempt, which may be longer than the attempt itself."""
 
-    `is_over` says whether the worker is at its end.
-    """
-
-    def __init__(self, attempt: Attempt, report: Report, is_over: Callable[[], bool]) -> None:
+    def __init__(self, attempt: Attempt, report: Report) -> None:
         self.work = attempt
         self.number = attempt.number
         self.worker_id = attempt.worker_id
         self.activity_type = attempt.activity_type
         self._conversation = attempt.conversation
         self._report = report
-        self._is_over = is_over
         self._bells: list[Any] = []
 
     @property
@@ -50,8 +45,8 @@ class LocalRun:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for its result any more."""
-        return self.work.claimed or self._is_over()
+        """Whether nobody waits for its result any more, so that none that it brings can count."""
+        return self.work.claimed
 
     @property
     def last_progress(self) -> bytes | None:

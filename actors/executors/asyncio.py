@@ -86,6 +86,9 @@ class AsyncioExecutor:
             already, self._closed = self._closed, True
             if self._loop is not None and not already:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def wake(self) -> None:
+        """Tell all that run that they are cancelled, and so the threads to which they have handed something."""
         for run in tuple(self._runs.values()):
             run.ring()
 
@@ -153,8 +156,7 @@ class AsyncioExecutor:
         if attempt.claimed:
             self._report.returned(attempt, ExitReason.normal())
             return
-        attempt.started_s = self._now()
-        self._runs[attempt] = LocalRun(attempt, self._report, lambda: self._closed)
+        self._runs[attempt] = LocalRun(attempt, self._report)
         task = self._tasks[attempt] = self._loop.create_task(self._result_of(attempt))
         task.add_done_callback(lambda done: self._ended(attempt, done))
 
@@ -199,6 +201,7 @@ class AsyncioExecutor:
 
     async def _result_of(self, attempt: Attempt) -> Completed | Failed | None:
         """Await the activity; `None` when the worker dies of it."""
+        attempt.started_s = self._now()  # not before: others on the loop may have kept it from its first step
         TASK.set(self._runs[attempt])
         try:
             return Completed(await handler_for(self._handlers, attempt.request.activity_type)(attempt.request))

@@ -96,6 +96,9 @@ class ThreadExecutor:
         """Let every thread end after what it runs now; what is queued never begins."""
         self._closed = True
         self._queue.put(None)
+
+    def wake(self) -> None:
+        """Tell all that run that they are cancelled: the worker has left, and what it held was given to others."""
         for place in (*self._places, *self._abandoned.all()):
             place.ring()
 
@@ -154,7 +157,7 @@ class ThreadExecutor:
 
     def _open_run(self, attempt: Attempt) -> LocalRun:
         """Make what an attempt's activity sees of it. Called by the activity."""
-        return LocalRun(attempt, self._report, lambda: self._closed)
+        return LocalRun(attempt, self._report)
 
     # --- on a thread ------------------------------------------------------------------------------------------------
 

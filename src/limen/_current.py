@@ -67,9 +67,10 @@ class ActivityContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the result any more: cancelled, out of time, or the worker is at its end.
+        """Whether nobody waits for the result any more: cancelled, out of time, or its worker has left.
 
-        An activity on a thread goes on all the same, until it looks here and returns.
+        Once it is, no result counts, whatever is returned. An activity on a thread goes on all the same, until it looks
+        here and returns.
         """
         return self._run.cancelled
 

@@ -1,7 +1,8 @@
 """Every scenario of the suite, on a few seeds; `make sim` runs thousands. A failure prints how to replay it."""
 
 import pytest
-import simqueues  # noqa: F401 - its scenarios are listed with the others
+import simendings  # noqa: F401 - its scenarios are listed with the others
+import simqueues  # noqa: F401 - as above
 import simscenarios
 
 from limen.testing import simulated

@@ -136,7 +136,7 @@ class SimulatedProcesses:
     def _live(self, child: Child) -> None:
         """What happens in the child."""
         line: Any = Line(child, self._news)
-        place = here.place = Place(lambda attempt: LocalRun(attempt, line, lambda: self._closed))
+        place = here.place = Place(lambda attempt: LocalRun(attempt, line))
         while True:
             attempt: Attempt = child.work.get()
             attempt.started_s = self._runtime.now()

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 import simmutants
-import simqueues  # noqa: F401 - its scenarios are listed with the others
+import simendings  # noqa: F401 - its scenarios are listed with the others
+import simqueues  # noqa: F401 - as above
 import simscenarios
 
 from limen.testing import Faults, SimulationError, simulated
