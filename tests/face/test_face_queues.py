@@ -39,6 +39,7 @@ class Crowd:
         self._lock = threading.Lock()
 
     def hold(self, number: int) -> int:
+        """Take part until the crowd is let go."""
         with self._lock:
             self.running += 1
             self.peak = max(self.peak, self.running)
@@ -489,6 +490,31 @@ def test_map_takes_no_more_items_than_there_is_room_for(app, crowd):
     assert list(results) == list(range(1, 10))
 
 
+def test_keyed_work_waits_for_room_once_for_all_who_ask_for_it(app, crowd):
+    """Whoever joins adds nothing to the queue, and so need not wait; what becomes of the work is the answer to all."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    for number in range(2):
+        app.dispatch(hold, number)
+    keyed = hold.options(key="k", wait=TIMEOUT_S)
+    handles: list[Any] = []
+    first = threading.Thread(target=lambda: handles.append(app.dispatch(keyed, 2)))
+    first.start()
+    while not app.queue("media").outside:
+        assert first.is_alive()
+
+    joined = app.dispatch(keyed, 2)
+    assert first.is_alive()
+    crowd.go_on.set()
+    first.join(TIMEOUT_S)
+
+    assert [each.result(timeout=TIMEOUT_S) for each in (*handles, joined)] == [2, 2]
+    assert handles[0].signal == joined.signal
+    assert isinstance(joined.signal, Defer)
+    assert crowd.order == [0, 1, 2]
+
+
 def test_a_rejection_is_an_event(app, crowd):
     """With the conversation that it is about."""
     hold = _holding(crowd)
@@ -525,7 +551,8 @@ def test_many_are_cancelled_in_one_go(app, crowd):
 
     @activity(queue="other")
     def elsewhere(number: int) -> int:
-        return crowd.hold(number)
+        crowd.hold(number)
+        return number
 
     app.worker("media", [hold])
     app.worker("other", [elsewhere])
