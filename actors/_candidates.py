@@ -69,10 +69,38 @@ class Group:
         return None
 
 
+class CountedGroup(Group):
+    """A group that also knows how many slots its members have, and how many of them are taken."""
+
+    __slots__ = ("in_flight", "slots")
+
+    def __init__(self, types: tuple[str, ...]) -> None:
+        super().__init__(types)
+        self.in_flight = self.slots = 0
+
+    def push(self, entry: WorkerEntry) -> None:
+        """Count, too."""
+        if entry.counted is None:
+            entry.counted = 0
+            self.slots += entry.capacity.max_concurrent
+        self.in_flight += entry.in_flight - entry.counted
+        entry.counted = entry.in_flight
+        super().push(entry)
+
+    def drop(self, entry: WorkerEntry) -> None:
+        """Count it off, too."""
+        if entry.counted is not None:
+            self.in_flight -= entry.counted
+            self.slots -= entry.capacity.max_concurrent
+            entry.counted = None
+        super().drop(entry)
+
+
 class Candidates:
     """The live workers of one channel."""
 
     def __init__(self) -> None:
+        self._make_group: type[Group] = Group
         self.entries: dict[str, WorkerEntry] = {}
         """By worker id, in registration order."""
         self._orders = 0
@@ -92,7 +120,9 @@ class Candidates:
 
     def _file(self, entry: WorkerEntry) -> None:
         types = tuple(dict.fromkeys(entry.capacity.activity_types))
-        group = self._groups.setdefault(types, Group(types))
+        group = self._groups.get(types)
+        if group is None:
+            group = self._groups[types] = self._make_group(types)
         group.members[entry] = None
         entry.group = group
         self.entries[entry.worker_id] = entry
@@ -142,8 +172,20 @@ class Candidates:
         """Name all that is served here."""
         return tuple(dict.fromkeys(name for types in self._groups for name in types))
 
+    def count(self) -> None:
+        """Keep count from now on of slots and of those that are taken; `load_of` needs it."""
+        self._make_group = CountedGroup
+        self.rebuild()
+
+    def load_of(self, activity_type: str) -> tuple[int, int]:
+        """Tell how many slots are taken of the workers that serve a type, and how many there are."""
+        groups = [group for group in self._serving(activity_type) if isinstance(group, CountedGroup)]
+        return sum(group.in_flight for group in groups), sum(group.slots for group in groups)
+
     def rebuild(self) -> None:
         """Make the index again from the entries, after a crash in the middle of a change."""
+        for entry in self:
+            entry.counted = None
         entries = sorted(self.entries.values(), key=lambda entry: entry.order)
         self.entries, self._groups = {}, {}
         self._membership_changed()

@@ -57,7 +57,7 @@ class ChannelState(WindingDown):
 
     def admit(self, conversation: Conversation, entry: WorkerEntry) -> Attempt | None:
         """Take a new request that is for this very worker: the same as `submit`. `None`, and no change, for others."""
-        if not conversation.is_plain or not self.swaps or self.router is None:
+        if not conversation.is_plain or not self.admits or self.router is None:
             return None
         if self.router.pick(self.candidates, conversation.activity_type, conversation.route_by) is not entry:
             return None
@@ -315,8 +315,20 @@ class ChannelState(WindingDown):
         """Put a limit on a type in force, in place of the one before; with `None` there is none any more."""
         self._set_gate(activity_type, limit)
         self._note_restraint()
-        self.touched[activity_type] = None
+        self._touch(activity_type)
         return self.settle()
+
+    def bound(self, waiting: int, *, is_set: bool = True) -> list[Decision]:
+        """Let so many wait from now on. Those that wait already stay. `is_set`: on purpose, so callers are told."""
+        self.queue_limit, self.bounded = waiting, is_set
+        if is_set:
+            self.candidates.count()
+        self._note_restraint()
+        return self.settle()
+
+    def no_room(self, conversation: Conversation) -> list[Decision]:
+        """Refuse a request whose caller has waited for room as long as he would."""
+        return self._turn_away(conversation) if conversation.is_outside else []
 
     def token_due(self, gate: Gate) -> list[Decision]:
         """Act on a token that has come. No-op for a gate that is not there any more."""
@@ -389,6 +401,7 @@ class ChannelState(WindingDown):
         for conversation in sorted(homeless, key=Conversation.rank):
             conversation.waits_for, conversation.admitted = None, False
             self.waiting.add(conversation)
+        self._rebuild_outside()
         self._note_restraint()
         for gate in self.gates.values():
             self._recount(gate)
@@ -397,7 +410,8 @@ class ChannelState(WindingDown):
         """Rebuild, and go on."""
         self.rebuild()
         decisions = [*self._stranded(), *self._hopeless(), *self._fill_all()]
-        self.touched.update(dict.fromkeys(self.gates))
+        for kind in self.gates:
+            self._touch(kind)
         return decisions + self.settle()
 
     # --- how attempts end ---------------------------------------------------------------------------------------

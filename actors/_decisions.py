@@ -70,10 +70,24 @@ class CallOff:
 
 @attrs.frozen(eq=False, repr=False)
 class Alarm:
-    """Say `Opened` for this gate when its next token is there."""
+    """Say `TokenDue` for this gate when its next token is there."""
 
     gate: Gate
 
 
+@attrs.frozen(eq=False, repr=False)
+class AwaitRoom:
+    """Say `NoRoom` for this conversation when its caller has waited for room as long as he would."""
+
+    conversation: Conversation
+
+
+@attrs.frozen(eq=False, repr=False)
+class Enter:
+    """There is room for this conversation, or it needs none: its caller need not wait."""
+
+    conversation: Conversation
+
+
 # An `Attempt` among the decisions says: give it to its worker; the slot is taken already.
-Decision = Attempt | Note | Close | Ask | Pause | Remind | CallOff | Alarm
+Decision = Attempt | Note | Close | Ask | Pause | Remind | CallOff | Alarm | AwaitRoom | Enter

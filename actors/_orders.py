@@ -156,6 +156,13 @@ class Cancel:
 
 
 @attrs.frozen(eq=False, repr=False)
+class CancelAll:
+    """Give up many."""
+
+    conversations: tuple[Conversation, ...]
+
+
+@attrs.frozen(eq=False, repr=False)
 class TimedOut:
     """A limit of a conversation ran out; for `start_to_close`, of this attempt."""
 
@@ -193,6 +200,20 @@ class SetLimit(Setting):
 
     activity_type: str
     limit: Limit | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class SetBound(Setting):
+    """Let so many requests wait; with `None` as many as by default."""
+
+    waiting: int | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class NoRoom:
+    """The caller of this one has waited for room as long as he would."""
+
+    conversation: Conversation
 
 
 @attrs.frozen(eq=False, repr=False)

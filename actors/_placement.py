@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..messages.activities import Completed
+from ..messages.pressure import Reject
 from ..messages.routing import RoutingMessage
 from ._admission import Admission
-from ._decisions import Ask, Close, Decision
+from ._decisions import Ask, AwaitRoom, Close, Decision
 from ._verdicts import Verdicts
 from .attempt import Attempt
 from .conversation import CLOSED, NEW, ROUTING, RUNNING, WAITING, Conversation, Phase
@@ -25,14 +26,14 @@ class Placement(Admission):
     """Workers, those who wait, and the router between them."""
 
     def __init__(self, name: str, queue_limit: int) -> None:
-        super().__init__()
+        super().__init__(queue_limit)
         self.name = name
-        self.queue_limit = queue_limit
-        """Requests that may wait for a slot; more are refused."""
         self.router: Router | None = LeastLoaded()
         """The built-in router; `None` while a routing function is deployed."""
         self.swaps = True
         """Whether a slot may go from one request to the next without the router, which has nothing to learn of it."""
+        self.admits = True
+        """Whether a new request may go into a free slot without more ado."""
         self.saturated: set[str] = set()
         """Activity types that are served here, and of which a request can do nothing but wait until something changes.
 
@@ -52,17 +53,20 @@ class Placement(Admission):
         self._note_restraint()
 
     def _note_restraint(self) -> None:
-        """Work out anew what a free slot is worth. Source: the router, pauses and limits."""
+        """Work out anew what a free slot is worth. Source: the router, pauses, limits, and those that wait outside."""
         self.saturated.clear()
-        self.restrained = self.paused or bool(self.gates)
-        self.swaps = type(self.router) is LeastLoaded and not self.restrained
+        held_back = self.paused or bool(self.gates) or bool(self.outside)
+        self.restrained = held_back or self.bounded
+        self.swaps = type(self.router) is LeastLoaded and not held_back
+        self.admits = self.swaps and not self.bounded
 
     def _swaps_past_gates(self, activity_type: str) -> bool:
         """Whether a slot may go from one request to the next although there are limits: none on this type.
 
         A request that is limited, or waits where that is so, is not plain, and goes another way.
         """
-        return type(self.router) is LeastLoaded and not self.paused and activity_type not in self.gates
+        free = not self.paused and not self.outside and activity_type not in self.gates
+        return free and type(self.router) is LeastLoaded
 
     # --- finding a slot ------------------------------------------------------------------------------------
 
@@ -70,8 +74,11 @@ class Placement(Admission):
         """Find a slot for a request that has none."""
         if self.apart:
             self.apart.pop(conversation, None)
-        if self.restrained and self._is_held_back(conversation):
-            return self._wait(conversation)
+        if self.restrained:
+            if self.bounded:
+                self._note_acceptance(conversation)
+            if self._is_held_back(conversation):
+                return self._wait(conversation)
         activity_type = conversation.activity_type
         if self.router is not None:
             entry = self.router.pick(self.candidates, activity_type, conversation.route_by)
@@ -85,15 +92,35 @@ class Placement(Admission):
         """Let a request wait, if that makes sense and there is room."""
         activity_type = conversation.activity_type
         if not self._may_be_served(conversation):
+            conversation.signal = None
             return [self._close_for_lack(conversation)]
-        if not conversation.attempts and self.waiting.count + self.held >= self.queue_limit:
-            return [self._close(conversation, self._verdicts.full(conversation, self.waiting.count + self.held))]
+        decisions: list[Decision] = []
+        if not conversation.attempts and self.buffered >= self.queue_limit:
+            if not conversation.wait_s:
+                return self._turn_away(conversation)
+            decisions += self._keep_outside(conversation)
+        elif self._deciding is conversation:
+            self._note_deferral(conversation)
         if self.gates:
             self._wait_at_gate(conversation)
         self.waiting.add(conversation)
         if self.router is not None and activity_type not in self.saturated:
             self._note_saturation(activity_type)
-        return []
+        return decisions
+
+    def _turn_away(self, conversation: Conversation) -> list[Decision]:
+        """Refuse a request for which there is no room to wait in."""
+        if self.bounded:
+            self._note_deferral(conversation, Reject)
+        error = self._verdicts.full(conversation, self.buffered)
+        return [*self._verdicts.rejected(conversation, error), self._close(conversation, error)]
+
+    def _keep_outside(self, conversation: Conversation) -> list[Decision]:
+        """Let a request wait for room; its caller has time."""
+        conversation.signal = None
+        self._wait_outside(conversation)
+        self._note_restraint()
+        return [AwaitRoom(conversation)]
 
     def _house(self, homeless: list[Conversation]) -> list[Decision]:
         """Find slots for those that have lost theirs, each in its turn."""
@@ -111,8 +138,9 @@ class Placement(Admission):
         return decisions + self._fill_all()
 
     def _note_saturation(self, activity_type: str) -> None:
-        """Remember that requests of this type can do nothing but wait until something changes."""
-        if activity_type not in self.gates and self.candidates.serves(activity_type):
+        """Remember that requests of this type can do nothing but wait until something changes, if nobody need look."""
+        looked_at = self.bounded or self.held or activity_type in self.gates
+        if not looked_at and self.candidates.serves(activity_type):
             self.saturated.add(activity_type)
 
     def _again(self, attempt: Attempt) -> list[Decision]:
@@ -141,12 +169,12 @@ class Placement(Admission):
         )
 
     def _hand_over(self, conversation: Conversation, entry: WorkerEntry) -> list[Decision]:
+        if self.restrained:
+            return [*self._arrive(conversation), self._attempt(conversation, entry)]
         return [self._attempt(conversation, entry)]
 
     def _attempt(self, conversation: Conversation, entry: WorkerEntry) -> Attempt:
-        """Put a request into a slot of a worker."""
-        if self.gates:
-            self._arrive(conversation)
+        """Put a request into a slot of a worker. Nothing may hold it back."""
         before = conversation.attempts
         attempt = Attempt(conversation, entry, len(before) + 1)
         conversation.attempts = (*before, attempt) if before else (attempt,)
@@ -220,18 +248,24 @@ class Placement(Admission):
         return self.waiting.next_for(tuple(kinds)) if kinds else None
 
     def settle(self) -> list[Decision]:
-        """Do what has become possible on the way: for gates that opened, and for those that will by themselves.
+        """Do what has become possible on the way: for gates that have opened, and for those that wait for room.
 
         To be called after each change, and before anybody looks.
         """
         decisions: list[Decision] = []
-        while self.touched:
-            types = tuple(self.touched)
-            self.touched.clear()
+        while self._touched:
+            types = tuple(self._touched)
+            self._touched.clear()
             if not self.paused:
                 decisions += self._fill_with(types)
             for each in types:
                 decisions += self._alarm(each)
+        if self._outside_in_order:
+            decisions += self._fill_room()
+            if not self.outside:
+                self._outside_in_order.clear()
+                self._note_restraint()
+        self.unsettled = False
         return decisions
 
     def _fill_by_function(self, conversation: Conversation) -> list[Decision]:
@@ -254,11 +288,12 @@ class Placement(Admission):
             fields["key"] = conversation.route_by
         members = self.candidates.members(request.activity_type)
         views = tuple(entry.view() for entry in members if entry.active and not entry.draining)
+        entered = self._leave_line(conversation)
         if self.gates:
             self._admit(conversation)
         self._set_apart(conversation, ROUTING)
         self.routing = Ask(conversation, RoutingMessage(fields), views)
-        return [self.routing]
+        return [*entered, self.routing]
 
     # --- requests that wait for one particular worker -----------------------------------------------------------
 
@@ -267,12 +302,13 @@ class Placement(Admission):
         if entry.has_room and not conversation.suspect and not self.paused:
             return self._hand_over(conversation, entry)
         self.apart.pop(conversation, None)
+        decisions: list[Decision] = [*self._leave_line(conversation)]
         if self.gates:
             self._admit(conversation)
         entry.hold(conversation)
         self.held += 1
         self._reserve(entry)
-        return self._fill_held(entry)
+        return decisions + self._fill_held(entry)
 
     def _fill_held(self, entry: WorkerEntry) -> list[Decision]:
         decisions: list[Decision] = []
@@ -343,8 +379,9 @@ class Placement(Admission):
             else:
                 self._drop_held(conversation)
         conversation.phase = CLOSED
-        if self.gates:
+        if self.restrained:
             self._turn_back(conversation)
+            self._drop_outside(conversation)
         if self.apart:
             self.apart.pop(conversation, None)
         if self.named and self.named.get(conversation.id) is conversation:

@@ -20,6 +20,7 @@ def queue_row(state: ChannelState) -> QueueRow:
         waiting=waiting.total(),
         running=running.total(),
         bound=state.queue_limit,
+        outside=len(state.outside),
         types=tuple(
             TypeRow(
                 activity_type=kind,

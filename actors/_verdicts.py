@@ -151,6 +151,15 @@ class Verdicts:
             attempt, OperationKind.WORKER_EXITED, state=ActivityState.FAILED, message=str(reason), retryable=True
         )
 
+    def rejected(self, conversation: Conversation, error: QueueFull) -> list[Note]:
+        """Note that there was no room for it."""
+        if conversation.recorder is None:
+            return []
+        refused = conversation.operation(
+            OperationKind.REJECTED, state=ActivityState.FAILED, message=text_of(error), retryable=True
+        )
+        return [Note(conversation, refused)]
+
     def retried(self, conversation: Conversation, error: BaseException) -> list[Note]:
         """Note that it will be tried again."""
         if conversation.recorder is None:

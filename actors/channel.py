@@ -7,18 +7,18 @@ replies, timers and events. It never blocks, and runs no code of the user's but 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest
-from ..messages.dispatch_errors import ActivityTimedOut, RecorderFailed
+from ..messages.dispatch_errors import ActivityTimedOut, QueueFull, RecorderFailed
 from ..messages.drain import Unfinished
 from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, DispatcherDraining, LimenError
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
-from ..messages.limits import Limit
 from ..messages.operations import ActivityState, Operation, OperationKind
 from . import _decisions as decisions
 from . import _orders as orders
@@ -26,12 +26,12 @@ from ._announcing import Announcer
 from ._asking import conversation_for
 from ._book import Book
 from ._dead_letters import belongs
-from ._gates import Gate
 from ._letterbox import Letterbox
 from ._progress import EVENT_EVERY_S, unpack
 from ._queue_view import queue_row
 from ._recording import keep, keep_end
 from ._router_runner import Chosen, router_runner
+from ._settings import Settings
 from ._texts import text_of
 from .attempt import HEARD, Attempt
 from .conversation import CLOSED, PAUSED, WAITING, Conversation
@@ -39,6 +39,7 @@ from .entry import WorkerEntry
 from .links import LinkedActor
 from .router_loader import LoadedRouter
 from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
+from .runtime import offer
 
 logger = logging.getLogger("limen")
 
@@ -65,6 +66,7 @@ class ChannelActor(LinkedActor):
         self._tray = book.tray
         self._announcer = Announcer(book, self._runtime.now)
         self._letterbox = Letterbox(book, self._announcer)
+        self._settings = Settings(book, self._announcer, self._notice_later)
         self._closing = False
 
     def on_start(self) -> None:
@@ -80,7 +82,7 @@ class ChannelActor(LinkedActor):
         try:
             self.take_in()
             answer = self._handle(message)
-            if self._state.touched:
+            if self._state.unsettled:
                 self._carry_out(self._state.settle())
             if self._tray and not self._closing:
                 self.take_in()
@@ -133,12 +135,16 @@ class ChannelActor(LinkedActor):
                 return self._carry_out(self._state.give_up(entry))
             case orders.Cancel(conversation):
                 return self._carry_out(self._state.cancel(conversation))
+            case orders.CancelAll(conversations):
+                return self._carry_out(each for one in conversations for each in self._state.cancel(one))
             case orders.TimedOut():
                 return self._timed_out(message)
             case orders.Resume(conversation):
                 return self._carry_out(self._state.resume(conversation))
             case orders.Setting():
-                return self._set(message)
+                return self._carry_out(self._settings.put(message))
+            case orders.NoRoom(conversation):
+                return self._carry_out(self._state.no_room(conversation))
             case orders.TokenDue(gate):
                 return self._carry_out(self._state.token_due(gate))
             case orders.Routed():
@@ -225,7 +231,7 @@ class ChannelActor(LinkedActor):
                 raise
         else:
             self._book.notice(orders.ARRIVED)  # callers are quick, and there may be news to be handled first
-        if state.touched:
+        if state.unsettled:
             self._carry_out(state.settle())
 
     def serve_slot(self, entry: WorkerEntry) -> Attempt | None:
@@ -303,8 +309,21 @@ class ChannelActor(LinkedActor):
         if conversation.joined_id is not None:
             self._announcer.tell_about(EventKind.JOINED, conversation, f"the work of {conversation.joined_id}")
         self._carry_out(decided)
+        if conversation.entered is not None and not (begins and work.is_outside):
+            self._let_in(conversation)
         if begins and work.phase is WAITING:
             self._announcer.tell_about(EventKind.DEFERRED, conversation)
+
+    def _await_room(self, conversation: Conversation) -> None:
+        wait_s = conversation.wait_s
+        if wait_s is not None and wait_s < math.inf:
+            conversation.room_timer = self._notice_later(wait_s, orders.NoRoom(conversation))
+
+    def _let_in(self, conversation: Conversation) -> None:
+        """Let whoever dispatched it go on."""
+        conversation.drop_room_timer()
+        if conversation.entered is not None:
+            offer(conversation.entered, None)
 
     def _limit_all(self, conversation: Conversation, work: Conversation | None) -> None:
         """Limit the time until the work starts, if it begins with this request, and how long its caller waits."""
@@ -469,39 +488,6 @@ class ChannelActor(LinkedActor):
         if entry.inbox is not None:
             self._fanout.remove(entry.inbox)
 
-    # --- pauses and limits --------------------------------------------------------------------------------------
-
-    def _set(self, message: orders.Setting) -> None:
-        match message:
-            case orders.SetPaused():
-                self._set_paused(paused=message.paused)
-            case orders.SetLimit():
-                self._set_limit(message.activity_type, message.limit)
-        self._book.keeper = (message.keeper or self._book.keeper) if self._state.restrained else None
-
-    def _set_paused(self, *, paused: bool) -> None:
-        if paused is self._state.paused:
-            return
-        if paused:
-            self._state.pause()
-            self._announcer.tell_all(EventKind.PAUSED)
-        else:
-            self._announcer.tell_all(EventKind.RESUMED)
-            self._carry_out(self._state.unpause())
-
-    def _set_limit(self, activity_type: str, limit: Limit | None) -> None:
-        before = self._state.gates.get(activity_type)
-        if before is not None:
-            before.drop_timer()
-        self._state.now_s = self._runtime.now()
-        self._carry_out(self._state.limit(activity_type, limit))
-
-    def _set_alarm(self, gate: Gate) -> None:
-        assert gate.bucket is not None, "only a rate makes one wait for time"
-        gate.drop_timer()
-        delay_s = max(0.0, gate.bucket.opens_at_s - self._runtime.now())
-        gate.timer = self._notice_later(delay_s, orders.TokenDue(gate))
-
     # --- routing functions --------------------------------------------------------------------------------------
 
     def _deploy(self, router: Any) -> None:
@@ -564,7 +550,11 @@ class ChannelActor(LinkedActor):
             case decisions.Ask():
                 self._ask_router(each)
             case decisions.Alarm(gate):
-                self._set_alarm(gate)
+                self._settings.set_alarm(gate)
+            case decisions.AwaitRoom(conversation):
+                self._await_room(conversation)
+            case decisions.Enter(conversation):
+                self._let_in(conversation)
 
     def _pause(self, conversation: Conversation, pause_s: float) -> None:
         conversation.drop_try_timer()
@@ -634,6 +624,8 @@ class ChannelActor(LinkedActor):
         is_news = conversation.claim is None and not conversation.was_called_off_for(outcome)
         if is_news and isinstance(outcome, (ActivityTimedOut, ActivityCancelled)):
             self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
+        if isinstance(outcome, QueueFull) and conversation.claim is None:
+            self._announcer.tell_about(EventKind.REJECTED, conversation, text_of(outcome))
         if not self._closing and belongs(conversation, outcome):
             self._letterbox.bury(conversation, outcome)
 
@@ -706,6 +698,8 @@ class ChannelActor(LinkedActor):
             if entry.origin.draining:
                 self._drain(entry)
         for conversation in state.open():
+            if conversation.entered is not None and not conversation.work.is_outside:
+                self._let_in(conversation)
             if conversation.reply.done():  # with the error of the crash
                 self._carry_out(self._ended_by_crash(conversation))
         if state.ending.is_asked:
@@ -739,8 +733,7 @@ class ChannelActor(LinkedActor):
 
     def _close(self) -> None:
         self._closing = True  # from here on nothing is kept, and nothing taken in
-        for gate in self._state.gates.values():
-            gate.drop_timer()
+        self._settings.drop_alarms()
         self._carry_out(self._state.close())
         for entry in list(self._state.candidates):
             self._leave(entry)

@@ -165,6 +165,10 @@ class ChannelHandle:
         """Put a limit on an activity type in force; `None` lifts it."""
         self.session.ask(orders.SetLimit(activity_type, limit))
 
+    def bound(self, waiting: int | None) -> None:
+        """Let so many requests wait; `None`: as many as by default, and without signals."""
+        self.session.ask(orders.SetBound(waiting))
+
     # --- changing and ending ------------------------------------------------------------------------------------
 
     def evolve(self, field: str, field_schema: Mapping[str, Any], default: Any) -> Schema:

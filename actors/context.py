@@ -165,6 +165,11 @@ class WorkerContext:
         channel = self.channel(namespace, task_queue)
         _order(channel, orders.SetLimit(activity_type, limit, keeper=channel))
 
+    def bound(self, namespace: str, task_queue: str, waiting: int | None) -> None:
+        """Let so many requests of a task queue wait; `None`: as many as by default, and without signals."""
+        channel = self.channel(namespace, task_queue)
+        _order(channel, orders.SetBound(waiting, keeper=channel))
+
     def queue(self, namespace: str, task_queue: str) -> QueueRow:
         """Show who waits on a task queue, what runs and what is limited."""
         row: QueueRow = _order(self.channel(namespace, task_queue), orders.ShowQueue())

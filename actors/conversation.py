@@ -19,6 +19,7 @@ from ..messages.attempts import AttemptView
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
 from ..messages.errors import ChannelLifecycleError, WorkerCrashed
 from ..messages.operations import ActivityState, Operation, OperationKind
+from ..messages.pressure import PressureSignal
 from ..messages.retry import Retry
 from ._progress import Progress
 from .attempt import Attempt
@@ -104,6 +105,16 @@ class Conversation:
     """The one worker whose slot it waits for, if the router chose it or it has to run alone."""
     admitted = False
     """Whether it is past the limits of its activity type, and has no attempt that stands for it there."""
+    wait_s: float | None = None
+    """How long its caller waits for room, where no more may wait; `None`: not at all."""
+    entered: Any = None
+    """What he waits for: a reply, set when there is room for it, or none is needed any more."""
+    room_timer: Any = None
+    """For the end of that wait."""
+    is_outside = False
+    """Whether he waits for room now."""
+    signal: PressureSignal | None = None
+    """What became of it on its arrival, on a channel where that is noted."""
     patience_over = False
     """Whether `schedule_to_start`, for which it waits even where nobody serves it, has passed."""
     args: tuple[Any, ...] | None = None
@@ -170,6 +181,7 @@ class Conversation:
         work = self.again()
         work.arrival, work.channel, work.letter = self.arrival, self.channel, self.letter
         work.open_reply()
+        work.entered = self.entered  # who waits for room waits for it
         work.recorder = recorder
         work.is_told = True  # of the end, each caller's listeners are
         return work
@@ -281,10 +293,17 @@ class Conversation:
     def drop_timers(self) -> None:
         """Let no limit and no pause come to an end any more."""
         self.drop_try_timer()
+        self.drop_room_timer()
         if self.timers:
             for timer in self.timers:
                 timer.cancel()
             self.timers = ()
+
+    def drop_room_timer(self) -> None:
+        """Do so for the wait for room."""
+        if self.room_timer is not None:
+            self.room_timer.cancel()
+            self.room_timer = None
 
     def drop_try_timer(self) -> None:
         """Do so for the present attempt or pause."""
@@ -325,9 +344,11 @@ _PROGRESS = (
     "channel",
     "claim",
     "crashes",
+    "entered",
     "errors",
     "excluded",
     "follows",
+    "is_outside",
     "is_told",
     "joined_id",
     "last_crash",
@@ -337,6 +358,8 @@ _PROGRESS = (
     "phase",
     "progress",
     "reply",
+    "room_timer",
+    "signal",
     "suspect",
     "timers",
     "try_timer",

@@ -60,6 +60,7 @@ class WorkerEntry:
         "attempts",
         "call_off",
         "capacity",
+        "counted",
         "culprit",
         "deliver",
         "draining",
@@ -140,6 +141,8 @@ class WorkerEntry:
         self.order = 0
         self.version = 0
         self.group: Any = None
+        self.counted: int | None = None
+        """With how many slots taken it counts in its group, where that is counted."""
 
     @property
     def queued(self) -> int:

@@ -37,6 +37,8 @@ class EventKind(StrEnum):
     """A dead letter was thrown away, by request or because there was no more room."""
     DEFERRED = "deferred"
     """A request was taken, but has to wait for a slot."""
+    REJECTED = "rejected"
+    """A request was refused on its arrival: there was no room to wait in."""
     CONCLUDED = "concluded"
     """A request has its one outcome, whatever it went through. Told once for each."""
     PUBLISHED = "published"

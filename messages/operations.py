@@ -23,6 +23,8 @@ class OperationKind(StrEnum):
     MESSAGE_RECEIVED = "message_received"
     WORKER_EXITED = "worker_exited"
     ACTIVITY_RETRIED = "activity_retried"
+    REJECTED = "rejected"
+    """There was no room for it, or the channel sheds load."""
     DEAD_LETTERED = "dead_lettered"
     """It is given up, and kept among the dead letters."""
     REQUEUED = "requeued"

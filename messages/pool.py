@@ -120,5 +120,7 @@ class QueueRow:
     """Attempts that workers hold; what is cancelled counts until it has ended."""
     bound: int
     """How many may wait."""
+    outside: int = 0
+    """Of those that wait, how many are beyond that: their callers wait for room."""
     types: tuple[TypeRow, ...] = ()
     """The activity types of which something waits, runs or is limited, by name."""

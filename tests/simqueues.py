@@ -19,6 +19,7 @@ from limen import (
     ChannelLifecycleError,
     Limen,
     NoWorkersAvailable,
+    QueueFull,
     Retry,
     activity,
 )
@@ -201,6 +202,66 @@ def limits_change_under_work(sim: Simulation) -> None:
         sim.heal()
         assert [each.result(SETTLED_S) for each in handles] == [2 * n for n in range(8)]
         assert [each.result(SETTLED_S) for each in others] == [2 * n for n in range(4)]
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+@scenario(Faults(crash=(WorkerActor, ChannelActor), crash_p=(0.0, 0.02, 0.05), preempt=(0.0, 0.3)))
+def room_is_found_or_refused(sim: Simulation) -> None:
+    """Callers wait for room while workers and the channel die: each comes back, with one outcome."""
+    patient, hasty = double.options(wait=1000.0), double.options(wait=1.5)
+    handles: list[tuple[int, Any]] = []
+
+    def call(activity: Any, number: int) -> None:
+        handles.append((number, app.dispatch(activity, number)))
+
+    with application(sim, workers=1) as app:
+        with sim.calm():
+            app.bound(QUEUE, waiting=1)
+        calls = [functools.partial(call, patient, n) for n in range(4)]
+        calls += [functools.partial(call, hasty, n) for n in range(4, 7)]
+        for each in race(sim, *calls):
+            each.join()
+        sim.settle()
+        sim.heal()
+        assert len(handles) == 7, "a caller is still there"
+        for number, handle in handles:
+            error = handle.exception(SETTLED_S)
+            if error is None:
+                assert handle.result(0) == 2 * number
+            else:
+                in_vain = number >= 4 and isinstance(error, QueueFull)
+                assert in_vain or "as it took in" in str(error), error
+        sim.settle()
+        for book in books(sim):
+            assert not book.state.outside
+            assert book.state.buffered == 0
+        sim.sometimes("one waited in vain", any(isinstance(each.exception(0), QueueFull) for _, each in handles))
+        sim.sometimes(
+            "one waited and came in", all(each.exception(0) is None for number, each in handles if number < 4)
+        )
+
+
+@scenario(Faults(crash=WorkerActor, preempt=(0.0, 0.3)))
+def a_close_finds_those_that_wait_for_room(sim: Simulation) -> None:
+    """Whoever waits for room when the application is closed comes back, and has an outcome."""
+    back: list[Any] = []
+
+    def call(number: int) -> None:
+        with contextlib.suppress(ChannelLifecycleError):
+            back.append(app.dispatch(double.options(wait=1000.0), number))
+
+    with application(sim, workers=1) as app:
+        with sim.calm():
+            app.bound(QUEUE, waiting=1)
+        threads = race(sim, *(functools.partial(call, number) for number in range(4)))
+        sim.step(sim.random.randrange(40))
+        with within(sim, CLOSE_S):
+            app.close()
+        for each in threads:
+            each.join()
+        assert all(handle.done() for handle in back), "a caller was forgotten at the close"
 
 
 # --- limits by rate ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from limen.actors._channel_state import ChannelState
-from limen.actors._decisions import Alarm, Ask, CallOff, Close, Decision, Note, Pause
+from limen.actors._decisions import Alarm, Ask, CallOff, Close, Decision, Enter, Note, Pause
 from limen.actors._gates import Gate
 from limen.actors.attempt import Attempt
 from limen.actors.conversation import Conversation
@@ -106,6 +106,8 @@ class Notebook:
         self.alarms: list[Gate] = []
         """Gates at which somebody is to look when their next token is there."""
         self.now_s = 0.0
+        self.entered: list[Conversation] = []
+        """Requests whose callers waited for room, and need not any longer."""
 
     def do(self, decided: Iterable[Decision]) -> list[Any]:
         """Write down what was decided, and what has become possible by it, and give it."""
@@ -129,6 +131,8 @@ class Notebook:
                     self.asks.append(each)
                 case Alarm(gate):
                     self.alarms.append(gate)
+                case Enter(conversation):
+                    self.entered.append(conversation)
         return decisions
 
     def join(self, *entries: WorkerEntry) -> None:

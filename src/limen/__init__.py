@@ -6,7 +6,7 @@ from .activity import Activity, AsyncActivity, activity
 from .actors.recorder import MemoryRecorder, Recorder
 from .app import Limen
 from .events import EventStream
-from .handle import Handle, as_completed
+from .handle import Handle, as_completed, cancel_all
 from .messages import errors
 from .messages.attempts import AttemptView
 from .messages.dead_letters import DeadLetter, DeadLetters
@@ -15,15 +15,18 @@ from .messages.events import Event, EventKind, Outcome
 from .messages.limits import Limit
 from .messages.payloads import Local, Payload
 from .messages.pool import PoolRow, QueueRow, TypeRow
+from .messages.pressure import Accept, Defer, PressureSignal, Reject
 from .messages.retry import Retry
 
 __all__ = [
+    "Accept",
     "Activity",
     "ActivityContext",
     "AsyncActivity",
     "AttemptView",
     "DeadLetter",
     "DeadLetters",
+    "Defer",
     "Event",
     "EventKind",
     "EventStream",
@@ -35,12 +38,15 @@ __all__ = [
     "Outcome",
     "Payload",
     "PoolRow",
+    "PressureSignal",
     "QueueRow",
     "Recorder",
+    "Reject",
     "Retry",
     "TypeRow",
     "activity",
     "as_completed",
+    "cancel_all",
     "current",
     "sleep",
 ]

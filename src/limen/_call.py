@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from pykka import Timeout
+
 from ._engine import Port
 from ._signature import Bound
 from .activity import Activity
+from .actors import _orders as orders
+from .actors._patience import wait_patiently
 from .actors.conversation import NEW, Conversation
 from .actors.recorder import Recorder
-from .actors.runtime import PENDING, Reply
+from .actors.runtime import PENDING, Reply, offer, runtime
 from .messages.activities import ActivityRequest, Completed
 
 
@@ -74,6 +78,41 @@ class Call(Reply[Completed], Conversation):
         self.retry = options.retry
         self.max_crashes = options.max_crashes
         self.dead_letter = options.dead_letter
+        if options.wait is not None:
+            self._take_time(options.wait.total_seconds())
+
+    def _take_time(self, wait_s: float) -> None:
+        """Let its caller wait for room, at most so long. He need not once there is an outcome, either."""
+        self.wait_s = wait_s
+        self.is_plain = False
+        entered = self.entered = runtime().create_future()
+        self.reply.add_done_callback(lambda: offer(entered, None))
+
+    def wait_for_room(self) -> None:
+        """Block until the channel has let it in, or turned it away; the channel sees to the time."""
+        try:
+            wait_patiently(self._wait, None)
+        except BaseException:  # Ctrl-C, say: nobody has a handle, so nobody wants it
+            self._give_up()
+            raise
+
+    async def wait_for_room_async(self) -> None:
+        """Do the same without blocking the event loop."""
+        try:
+            await self.entered
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _wait(self, timeout: float | None) -> bool:
+        try:
+            self.entered.get(timeout=timeout)
+        except Timeout:
+            return False
+        return True
+
+    def _give_up(self) -> None:
+        self.channel.session.notice(orders.Cancel(self))
 
     def again(self) -> Self:
         """Give the same request as if it had just been made, without a channel."""

@@ -56,8 +56,23 @@ class QueueControls:
         kind = _type_of(queue, activity)
         self._order(queue, orders.SetLimit(kind, None if limit.is_none else limit))
 
+    def bound(self, queue: str, *, waiting: int | None) -> None:
+        """Let at most `waiting` requests wait on a queue for a slot; more are rejected, with `QueueFull`.
+
+        With a bound, each handle's `signal` says what became of its request. Those that wait already stay. With `None`
+        the queue is as it was: 100,000 may wait, and there are no signals. Raises `ConfigError`.
+        """
+        if waiting is not None:
+            _check_bound(waiting)
+        self._order(queue, orders.SetBound(waiting))
+
     def _order(self, queue: str, order: object) -> Any:
         raise NotImplementedError
+
+
+def _check_bound(waiting: object) -> None:
+    if not isinstance(waiting, int) or isinstance(waiting, bool) or waiting < 1:
+        raise ConfigError("waiting", f"must be an int of 1 or more, or None, not {waiting!r}")
 
 
 def _type_of(queue: str, activity: object) -> str:

@@ -67,6 +67,8 @@ class Options:
     """The limit of waiting for a worker. With it, a request waits for workers that are yet to come."""
     schedule_to_close: timedelta | None = attrs.field(default=None, converter=_limit)
     """The limit of everything together."""
+    wait: timedelta | None = attrs.field(default=None, converter=_limit)
+    """How long `dispatch` waits for room where no more may wait; without it the request is rejected at once."""
     max_crashes: int = attrs.field(default=3, validator=[_whole, _one_or_more])
     """How many workers may die of a request before it is given up as poison."""
     dead_letter: bool = attrs.field(default=False, validator=_one_of(bool))

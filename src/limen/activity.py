@@ -90,6 +90,7 @@ class Activity(Generic[P, R]):
         start_to_close: Seconds | None = None,
         schedule_to_start: Seconds | None = None,
         schedule_to_close: Seconds | None = None,
+        wait: Seconds | None = None,
         max_crashes: int | None = None,
         dead_letter: bool | None = None,
     ) -> Self:
@@ -105,6 +106,7 @@ class Activity(Generic[P, R]):
             "start_to_close": start_to_close,
             "schedule_to_start": schedule_to_start,
             "schedule_to_close": schedule_to_close,
+            "wait": wait,
             "max_crashes": max_crashes,
             "dead_letter": dead_letter,
         }
@@ -229,6 +231,7 @@ def activity(
     start_to_close: Seconds | None = ...,
     schedule_to_start: Seconds | None = ...,
     schedule_to_close: Seconds | None = ...,
+    wait: Seconds | None = ...,
     max_crashes: int = ...,
     dead_letter: bool = ...,
 ) -> _Decorator: ...
@@ -245,6 +248,7 @@ def activity(
     start_to_close: Seconds | None = None,
     schedule_to_start: Seconds | None = None,
     schedule_to_close: Seconds | None = None,
+    wait: Seconds | None = None,
     max_crashes: int = 3,
     dead_letter: bool = False,
 ) -> Any:
@@ -259,6 +263,7 @@ def activity(
         start_to_close=start_to_close,
         schedule_to_start=schedule_to_start,
         schedule_to_close=schedule_to_close,
+        wait=wait,
         max_crashes=max_crashes,
         dead_letter=dead_letter,
     )

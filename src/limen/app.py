@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -126,8 +127,9 @@ class Limen(QueueControls):
     def dispatch(self, activity: Activity[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Hand an activity to one of its queue's workers. Does not wait for it.
 
-        Raises `InvalidArgument`, a `TypeError`, for a wrong argument, before anything is queued; everything else that
-        goes wrong is told by the handle.
+        Blocks only where its option `wait` says so and no more may wait on the queue: for room, at most so long. Raises
+        `InvalidArgument`, a `TypeError`, for a wrong argument, before anything is queued; everything else that goes
+        wrong is told by the handle.
         """
         if not isinstance(activity, Activity):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
@@ -137,7 +139,27 @@ class Limen(QueueControls):
         if self._recorder is not None:
             call.record_with(self._recorder)
         port.session.submit(call)
+        if call.entered is not None:
+            call.wait_for_room()
         return Handle(call, call)
+
+    async def dispatch_async(self, activity: Activity[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Do the same, and wait for room, where the option `wait` asks for it, without blocking the event loop."""
+        _refuse_other(activity)
+        call = self._call(activity, args, kwargs)
+        call.channel.session.submit(call)
+        if call.entered is not None:
+            await call.wait_for_room_async()
+        return Handle(call, call)
+
+    def _call(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
+        given, named = activity.signature.bind(args, kwargs)
+        port = self._ports.get(activity.queue) or self._port(activity.queue)
+        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        if self._recorder is not None:
+            call.record_with(self._recorder)
+        return call
 
     def map(
         self,
@@ -149,9 +171,9 @@ class Limen(QueueControls):
     ) -> Iterator[R]:
         """Dispatch an activity for every item and yield the results in order.
 
-        Takes items only as there is room: never more than `max_in_flight` are under way, or done and not yet yielded.
-        `timeout` bounds the wait for each result. When the iteration ends early, by an error or a `break`, what is
-        under way is cancelled. Nothing is dispatched before the first `next`.
+        Takes items only as there is room: never more than `max_in_flight` are under way, or done and not yet yielded,
+        and no more than the queue's bound lets wait. `timeout` bounds the wait for each result. When the iteration ends
+        early, by an error or a `break`, what is under way is cancelled. Nothing is dispatched before the first `next`.
         """
         if max_in_flight < 1:
             raise ConfigError("max_in_flight", f"must be 1 or more, not {max_in_flight}")
@@ -165,8 +187,11 @@ class Limen(QueueControls):
         under_way: deque[Handle[R]] = deque()
         try:
             for item in items:
-                under_way.append(self.dispatch(activity, item))
-                while under_way and (len(under_way) >= max_in_flight or under_way[0].done()):
+                call = self._call(activity, (item,), {})
+                call.wait_s = math.inf
+                call.channel.session.submit(call)
+                under_way.append(Handle(call, call))
+                while under_way and (len(under_way) >= max_in_flight or under_way[0].done() or call.work.is_outside):
                     result = under_way[0].result(timeout)
                     under_way.popleft()
                     yield result

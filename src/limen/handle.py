@@ -13,11 +13,13 @@ from .actors import _orders as orders
 from .actors._patience import wait_patiently
 from .actors._progress import unpack
 from .actors.attempt import Boxed
-from .actors.conversation import Conversation
+from .actors.conversation import NEW, Conversation
 from .actors.runtime import Reply, runtime
 from .messages.activities import Completed
 from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
+from .messages.errors import LimenError
+from .messages.pressure import PressureSignal
 
 R = TypeVar("R")
 
@@ -72,6 +74,19 @@ class Handle(Generic[R]):
         """
         progress = self._conversation.work.progress
         return unpack(progress.latest) if progress is not None else None
+
+    @property
+    def signal(self) -> PressureSignal | None:
+        """What became of the dispatch on its arrival, on a queue with a bound: `Accept`, `Defer` or `Reject`.
+
+        With the counts before it. `None` on a queue whose `bound` was never set, and where nothing was decided by
+        counts: nobody could serve it, the queue was closed. Asks the channel, if that has not seen the request yet.
+        """
+        conversation = self._conversation
+        if conversation.phase is NEW and conversation.signal is None and conversation.channel is not None:
+            with contextlib.suppress(LimenError):
+                conversation.channel.session.ask(orders.ARRIVED)
+        return conversation.work.signal
 
     def done(self) -> bool:
         """Whether there is a result or an error."""
@@ -176,6 +191,20 @@ def as_completed(handles: Iterable[Handle[R]], timeout: float | None = None) -> 
         if not wait_patiently(take, left_s):
             raise TimeoutError(f"{len(waiting) - done} of {len(waiting)} dispatches have no result after {timeout:g} s")
         yield came.pop()
+
+
+def cancel_all(handles: Iterable[Handle[Any]]) -> None:
+    """Give up many dispatches: the same as `cancel` for each of them, in one go for each queue.
+
+    Does not block; harmless for those that have an outcome.
+    """
+    by_line: dict[Any, list[Conversation]] = {}
+    for handle in handles:
+        conversation = handle._conversation  # noqa: SLF001 - a handle's own
+        if conversation.channel is not None and not handle.done():
+            by_line.setdefault(conversation.channel.session, []).append(conversation)
+    for line, conversations in by_line.items():
+        line.notice(orders.CancelAll(tuple(conversations)))
 
 
 def _value(completed: Completed | Boxed) -> Any:

@@ -25,7 +25,7 @@ from limen.messages.retry import Retry
 KINDS = ("a", "b")
 SERVES = st.sampled_from([(), (), ("a",), ("b",), ("a", "b")])
 ROUTERS = {"least": LeastLoaded, "round": RoundRobin, "hash": ConsistentHash, "affinity": Affinity}
-SORTS = st.sampled_from(["plain", "plain", "plain", "bare", "recorded", "patient", "keyed", "keyed"])
+SORTS = st.sampled_from(["plain", "plain", "plain", "bare", "recorded", "patient", "has_time", "keyed", "keyed"])
 MANY = 1_000_000
 some = st.integers(0, MANY)
 """Picks one of what there is, whatever there is."""
@@ -164,7 +164,14 @@ class Channel(RuleBasedStateMachine):
 
     @rule(
         events=one_of(
-            "cancels", "schedule_to_start", "start_to_close", "schedule_to_close", "resumes", "resumes", most=3
+            "cancels",
+            "schedule_to_start",
+            "start_to_close",
+            "schedule_to_close",
+            "resumes",
+            "resumes",
+            "waits_in_vain",
+            most=3,
         )
     )
     def callers_and_clocks_act(self, events: list[tuple[str, int]]) -> None:
@@ -194,6 +201,11 @@ class Channel(RuleBasedStateMachine):
         """Or changes a limit, or lifts it."""
         limit = Limit(max_concurrent=most, rate=rate, burst=burst if rate is not None else None)
         self.do(self.state.limit(kind, limit))
+
+    @rule(waiting=st.sampled_from([1, 2, 2, 3, None]))
+    def an_operator_bounds(self, waiting: int | None) -> None:
+        """Lets more or fewer wait."""
+        self.do(self.state.bound(waiting or MANY, is_set=waiting is not None))
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 5.0]))
     def time_passes(self, seconds: float) -> None:
@@ -229,7 +241,8 @@ class Channel(RuleBasedStateMachine):
     def _seen(self) -> Any:
         phases = [(each.id, each.phase) for each in self.conversations]
         pool = [(each.worker_id, each.in_flight, each.has_room, each.order) for each in self.state.candidates]
-        return phases, pool, [each.id for each in self.state.waiting.all()], self.state.held
+        in_line = [(each.id, each.is_outside) for each in self.state.waiting.all()]
+        return phases, pool, in_line, self.state.held
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -372,6 +385,13 @@ class Channel(RuleBasedStateMachine):
     def _resumes(self, number: int) -> None:
         self.do(self.state.resume(self.pick(number, list(self.book.pauses))))
 
+    def _waits_in_vain(self, number: int) -> None:
+        """The caller has waited for room for as long as he would."""
+        conversation = self.pick(number, [each for each in self.open if each.wait_s])
+        was_outside = conversation.is_outside
+        self.do(self.state.no_room(conversation))
+        assert (conversation.phase is CLOSED) is was_outside
+
     def _chooses(self, number: int) -> None:
         ask = self._ask()
         self.do(self.state.routed(ask, ask.offered[number % len(ask.offered)]))
@@ -480,6 +500,19 @@ class Channel(RuleBasedStateMachine):
             if gate.waits_for_time(self.state.now_s):
                 assert gate.alarmed
                 assert gate in self.book.alarms
+
+    @invariant()
+    def whoever_waits_outside_has_no_room(self) -> None:
+        """It is in line all the same; and whoever is not outside has been let in, once, or is over."""
+        state = self.state
+        outside = set(state.outside)
+        assert outside == {each for each in self.conversations if each.is_outside}
+        assert outside <= set(state.waiting.all())
+        assert not outside or state.buffered >= state.queue_limit
+        assert not outside or not state.swaps
+        assert not state.unsettled
+        entered = Counter(self.book.entered)
+        assert all(count == 1 and not each.is_outside for each, count in entered.items())
 
     @invariant()
     def only_what_is_past_its_gate_is_admitted(self) -> None:

@@ -9,7 +9,21 @@ import face_activities
 import pytest
 from dispatchkit import crash
 
-from limen import ChannelLifecycleError, ConfigError, EventKind, Limen, Limit, NoWorkersAvailable, activity
+from limen import (
+    Accept,
+    ActivityCancelled,
+    ChannelLifecycleError,
+    ConfigError,
+    Defer,
+    EventKind,
+    Limen,
+    Limit,
+    NoWorkersAvailable,
+    QueueFull,
+    Reject,
+    activity,
+    cancel_all,
+)
 
 TIMEOUT_S = 10
 
@@ -25,6 +39,7 @@ class Crowd:
         self._lock = threading.Lock()
 
     def hold(self, number: int) -> int:
+        """Take part until the crowd is let go."""
         with self._lock:
             self.running += 1
             self.peak = max(self.peak, self.running)
@@ -262,7 +277,6 @@ def test_a_limit_is_never_exceeded_whatever_comes_in(kind):
         assert list(app.map(task, range(300))) == list(range(300))
 
         assert peak[0] <= 2
-        assert [row for row in app.queue("media").types if row.running] == []
 
 
 def test_a_limit_holds_in_child_processes():
@@ -324,3 +338,235 @@ def test_a_limit_that_cannot_be_meant_is_refused(app, arguments, options, proble
         app.limit(*arguments, **options)
 
     assert app.queue("media").types == ()
+
+
+# --- a bound, signals, and waiting for room ---------------------------------------------------------------------------
+
+
+def test_a_dispatch_is_accepted_deferred_or_rejected(app, crowd):
+    """BP-05, BP-06: the caller has the answer with the handle; what is deferred runs in order, the rest never."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=2)
+    handles = [app.dispatch(hold, n) for n in range(5)]
+
+    assert [type(each.signal) for each in handles] == [Accept, Defer, Defer, Reject, Reject]
+    assert handles[0].signal == Accept(current_in_flight=0, max_in_flight=1)
+    assert handles[4].signal == Reject(current_in_flight=1, max_in_flight=1, buffer_depth=2, max_buffer_depth=2)
+    assert app.queue("media").bound == 2
+    crowd.go_on.set()
+    assert [each.result(timeout=TIMEOUT_S) for each in handles[:3]] == [0, 1, 2]
+    assert all(isinstance(each.exception(timeout=TIMEOUT_S), QueueFull) for each in handles[3:])
+    assert crowd.order == [0, 1, 2]
+
+
+def test_a_queue_without_a_bound_has_no_signals(app):
+    """Also not any more after its bound was lifted."""
+    app.worker("media", [at_once])
+    assert app.dispatch(at_once, 1).signal is None
+    app.bound("media", waiting=1)
+    assert isinstance(app.dispatch(at_once, 1).signal, Accept)
+
+    app.bound("media", waiting=None)
+
+    assert app.dispatch(at_once, 1).signal is None
+    assert app.queue("media").bound == 100_000
+
+
+def test_dispatch_waits_for_room_as_long_as_it_may(app, crowd):
+    """It comes back when there is room, and not before."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    first, second = app.dispatch(hold, 0), app.dispatch(hold, 1)
+    came = threading.Event()
+    handles: list[Any] = []
+
+    def dispatch() -> None:
+        handles.append(app.dispatch(hold.options(wait=TIMEOUT_S), 2))
+        came.set()
+
+    dispatching = threading.Thread(target=dispatch)
+    dispatching.start()
+    while not app.queue("media").outside:
+        assert not came.is_set()
+    crowd.go_on.set()
+    assert came.wait(TIMEOUT_S)
+    dispatching.join()
+
+    assert [each.result(timeout=TIMEOUT_S) for each in (first, second, *handles)] == [0, 1, 2]
+
+
+def test_dispatch_that_waits_in_vain_gives_a_handle_that_says_so(app, crowd):
+    """As every other refusal is told."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    for number in range(2):
+        app.dispatch(hold, number)
+
+    handle = app.dispatch(hold.options(wait=0.02), 2)
+
+    assert isinstance(handle.exception(timeout=0), QueueFull)
+    assert isinstance(handle.signal, Reject)
+
+
+def test_an_event_loop_goes_on_while_a_coroutine_waits_for_room(crowd):
+    """`dispatch_async` is for them; it may be given up like any coroutine, and then the request never runs."""
+    hold = _holding(crowd)
+
+    async def main() -> None:
+        async with Limen() as app:
+            app.worker("media", [hold])
+            app.bound("media", waiting=1)
+            handles = [await app.dispatch_async(hold, number) for number in range(2)]
+            patient = asyncio.create_task(app.dispatch_async(hold.options(wait=TIMEOUT_S), 2))
+            fickle = asyncio.create_task(app.dispatch_async(hold.options(wait=TIMEOUT_S), 3))
+            await asyncio.sleep(0)
+            assert not patient.done()
+            fickle.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await fickle
+            crowd.go_on.set()
+            handles.append(await patient)
+            assert [await each for each in handles] == [0, 1, 2]
+
+    asyncio.run(main())
+    assert crowd.order == [0, 1, 2]
+
+
+def test_a_caller_that_waits_for_room_is_let_go_by_the_close(app, crowd):
+    """Nobody waits for a queue that is gone."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    for number in range(2):
+        app.dispatch(hold, number)
+    handles: list[Any] = []
+    waiting = threading.Thread(target=lambda: handles.append(app.dispatch(hold.options(wait=60), 2)))
+    waiting.start()
+    while not app.queue("media").outside:
+        assert waiting.is_alive()
+
+    crowd.go_on.set()
+    app.close()
+    waiting.join(TIMEOUT_S)
+
+    (handle,) = handles
+    assert handle.done()
+
+
+@pytest.mark.parametrize("bound", [1, 3])
+def test_map_waits_for_room_and_is_never_rejected(app, bound):
+    """However small the bound."""
+    app.worker("media", [at_once], max_concurrent=2)
+    app.bound("media", waiting=bound)
+
+    assert list(app.map(at_once, range(200))) == list(range(200))
+
+
+def test_map_takes_no_more_items_than_there_is_room_for(app, crowd):
+    """One may be outside."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=2)
+    taken = []
+
+    def items() -> Any:
+        for number in range(10):
+            taken.append(number)
+            yield number
+
+    results = app.map(hold, items())
+    first = threading.Thread(target=lambda: next(results))
+    first.start()
+    assert crowd.begun.acquire(timeout=TIMEOUT_S)
+    while not app.queue("media").outside:
+        assert first.is_alive()
+
+    assert len(taken) == 4
+    crowd.go_on.set()
+    first.join(TIMEOUT_S)
+    assert list(results) == list(range(1, 10))
+
+
+def test_keyed_work_waits_for_room_once_for_all_who_ask_for_it(app, crowd):
+    """Whoever joins adds nothing to the queue, and so need not wait; what becomes of the work is the answer to all."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    for number in range(2):
+        app.dispatch(hold, number)
+    keyed = hold.options(key="k", wait=TIMEOUT_S)
+    handles: list[Any] = []
+    first = threading.Thread(target=lambda: handles.append(app.dispatch(keyed, 2)))
+    first.start()
+    while not app.queue("media").outside:
+        assert first.is_alive()
+
+    joined = app.dispatch(keyed, 2)
+    assert first.is_alive()
+    crowd.go_on.set()
+    first.join(TIMEOUT_S)
+
+    assert [each.result(timeout=TIMEOUT_S) for each in (*handles, joined)] == [2, 2]
+    assert handles[0].signal == joined.signal
+    assert isinstance(joined.signal, Defer)
+    assert crowd.order == [0, 1, 2]
+
+
+def test_a_rejection_is_an_event(app, crowd):
+    """With the conversation that it is about."""
+    hold = _holding(crowd)
+    app.worker("media", [hold])
+    app.bound("media", waiting=1)
+    with app.events() as events:
+        handles = [app.dispatch(hold, number) for number in range(3)]
+        rejected = next(event for event in events if event.kind is EventKind.REJECTED)
+
+    assert rejected.conversation_id == handles[2].id
+    assert rejected.activity_type == "hold"
+
+
+@pytest.mark.parametrize("waiting", [0, -1, 1.5, True, "2"])
+def test_a_bound_that_cannot_be_meant_is_refused(app, waiting):
+    """BP-01: at least one may wait."""
+    with pytest.raises(ConfigError, match="waiting"):
+        app.bound("media", waiting=waiting)
+
+
+def test_a_time_to_wait_that_cannot_be_meant_is_refused():
+    """As with every other limit."""
+    for wait in (-1, "soon", float("nan")):
+        with pytest.raises(ConfigError):
+            at_once.options(wait=wait)  # type: ignore[arg-type]
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_are_cancelled_in_one_go(app, crowd):
+    """On several queues, with some that are done, and one twice."""
+    hold = _holding(crowd)
+
+    @activity(queue="other")
+    def elsewhere(number: int) -> int:
+        crowd.hold(number)
+        return number
+
+    app.worker("media", [hold])
+    app.worker("other", [elsewhere])
+    running = [app.dispatch(hold, 0), app.dispatch(elsewhere, 0)]
+    for _ in range(2):
+        assert crowd.begun.acquire(timeout=TIMEOUT_S)
+    waiting = [app.dispatch(each, number) for number in range(1, 50) for each in (hold, elsewhere)]
+    kept = app.dispatch(hold, 100)
+
+    cancel_all([*waiting, waiting[0]])
+
+    errors = [each.exception(timeout=TIMEOUT_S) for each in waiting]
+    assert all(isinstance(each, ActivityCancelled) for each in errors)
+    crowd.go_on.set()
+    assert [each.result(timeout=TIMEOUT_S) for each in (*running, kept)] == [0, 0, 100]
+    cancel_all(waiting)
+    assert sorted(crowd.order) == [0, 0, 100]
