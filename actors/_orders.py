@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..messages.activities import Completed, Failed
+from ..messages.activities import Completed, Failed, WorkerCapacity
 from ..messages.channel import Delivery
 from ..messages.envelope import Envelope
 from ..messages.errors import ConfigError
@@ -151,6 +151,13 @@ class Deploy:
 @attrs.frozen(eq=False, repr=False)
 class Cancel:
     """Give up a conversation."""
+
+    conversation: Conversation
+
+
+@attrs.frozen(eq=False, repr=False)
+class Withdraw:
+    """Give up a conversation if no worker has it; else leave it alone."""
 
     conversation: Conversation
 
@@ -323,6 +330,17 @@ class Listen:
     listener: Callable[[Event], object]
     on: bool = True
     kinds: frozenset[EventKind] = frozenset(EventKind)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Watch:
+    """Call this now, and whenever a worker comes, leaves or begins to, with all that take work, by id.
+
+    It is called on the channel's turn, must not block, and costs requests nothing.
+    """
+
+    watcher: Callable[[dict[str, WorkerCapacity]], object]
+    on: bool = True
 
 
 @attrs.frozen(eq=False, repr=False)
