@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml
 		echo "$(PYTHON) -m venv --clear $(VENV)"; \
 		$(PYTHON) -m venv --clear $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
-	$(BIN)/pip install --quiet --editable '.[dev,cli,fast]'
+	$(BIN)/pip install --quiet --editable '.[dev,cli,fast,rabbitmq]'
 	@touch $@
 
 demo: setup ## hand a real folder's files to workers and kill one half-way

@@ -38,6 +38,23 @@ class Announcer:
         """Add a listener, or take one off."""
         self._book.listen(message.listener, message.kinds if message.on else frozenset())
 
+    def watch(self, message: orders.Watch) -> None:
+        """Add a watcher of the pool, or take one off."""
+        others = tuple(each for each in self._book.watchers if each != message.watcher)
+        self._book.watchers = (*others, message.watcher) if message.on else others
+        self.show_pool()
+
+    def show_pool(self) -> None:
+        """Tell the watchers which workers there are."""
+        if not self._book.watchers:
+            return
+        workers = self._book.state.takers()
+        for watcher in self._book.watchers:
+            try:
+                watcher(workers)
+            except BaseException:  # not even SystemExit may end the channel
+                logger.exception("a watcher failed to take note of the pool")
+
     def tell_of(self, kind: EventKind, attempt: Attempt, detail: str = "") -> None:
         """Tell what became of an attempt."""
         if self._book.hearers[kind]:
@@ -47,6 +64,7 @@ class Announcer:
         """Tell what became of a worker, and how long ago that was when it counted here."""
         if self._book.hearers[kind]:
             self._say(kind, entry, detail=detail, took_s=self._since(since_s))
+        self.show_pool()
 
     def tell_progress(self, attempt: Attempt, details: object) -> None:
         """Tell how far an attempt has got."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from ..messages.activities import WorkerCapacity
 from ..messages.channel import ChannelConfig
 from ..messages.events import Event, EventKind
 from ..messages.pool import ChannelFigures
@@ -34,6 +35,8 @@ class Book:
         self.hearers: dict[EventKind, tuple[Listener, ...]] = dict.fromkeys(EventKind, ())
         """Those of them that want to hear of each kind."""
         self._interests: tuple[tuple[Listener, frozenset[EventKind]], ...] = ()
+        self.watchers: tuple[Callable[[dict[str, WorkerCapacity]], object], ...] = ()
+        """Who is told which workers there are, whenever that changes."""
         self.tray: deque[Conversation] = deque()
         """Requests that have come in and are not in the book yet. Any thread may append."""
         self.waker: Callable[[], object] | None = None

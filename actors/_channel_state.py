@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ..messages.activities import Completed, Failed
+from ..messages.activities import Completed, Failed, WorkerCapacity
 from ..messages.drain import Fate
 from ..messages.errors import ActivityCancelled
 from ..messages.lifecycle import ExitReason
@@ -113,6 +113,12 @@ class ChannelState(WindingDown):
             return []
         attempt.error = outcome
         return [CallOff(attempt, outcome), self._close(conversation, outcome), *self._not_alone(attempt.entry)]
+
+    def withdraw(self, conversation: Conversation) -> list[Decision]:
+        """Give up a request that no worker has. No-op for one that a worker has, or that has an outcome."""
+        if conversation.phase is RUNNING:
+            return []
+        return self.cancel(conversation)
 
     def timed_out(
         self, conversation: Conversation, limit: str, limit_s: float, now_s: float, attempt: Attempt | None = None
@@ -337,6 +343,14 @@ class ChannelState(WindingDown):
         gate.alarmed = False
         self._perhaps_open(gate)
         return self.settle()
+
+    # --- the pool at a glance -----------------------------------------------------------------------------------
+
+    def takers(self) -> dict[str, WorkerCapacity]:
+        """Give what the workers can do that take requests now, or will when they have been restarted; by id."""
+        present = [entry for entry in self.candidates if entry.active and not entry.origin.draining]
+        returning = [entry for entry in self.vacancies.values() if not entry.origin.retired]
+        return {entry.worker_id: entry.capacity for entry in (*present, *returning)}
 
     # --- routing functions --------------------------------------------------------------------------------------
 

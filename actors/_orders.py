@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..messages.activities import Completed, Failed
+from ..messages.activities import Completed, Failed, WorkerCapacity
 from ..messages.channel import Delivery
 from ..messages.envelope import Envelope
 from ..messages.errors import ConfigError
@@ -160,6 +160,13 @@ class CancelAll:
     """Give up many."""
 
     conversations: tuple[Conversation, ...]
+
+
+@attrs.frozen(eq=False, repr=False)
+class Withdraw:
+    """Give up a conversation if no worker has it; else leave it alone."""
+
+    conversation: Conversation
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -349,6 +356,17 @@ class Listen:
 @attrs.frozen(eq=False, repr=False)
 class WindDown:
     """Take nothing new, and say when nothing is left to do: the book's ending knows until when, and to whom."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Watch:
+    """Call this now, and whenever a worker comes, leaves or begins to, with all that take work, by id.
+
+    It is called on the channel's turn, must not block, and costs requests nothing.
+    """
+
+    watcher: Callable[[dict[str, WorkerCapacity]], object]
+    on: bool = True
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -132,11 +132,13 @@ class ChannelActor(LinkedActor):
             case orders.Drain(entry):
                 return self._drain(entry)
             case orders.GiveUp(entry):
-                return self._carry_out(self._state.give_up(entry))
+                return self._none_follows(entry)
             case orders.Cancel(conversation):
                 return self._carry_out(self._state.cancel(conversation))
             case orders.CancelAll(conversations):
                 return self._carry_out(each for one in conversations for each in self._state.cancel(one))
+            case orders.Withdraw(conversation):
+                return self._carry_out(self._state.withdraw(conversation))
             case orders.TimedOut():
                 return self._timed_out(message)
             case orders.Resume(conversation):
@@ -165,6 +167,8 @@ class ChannelActor(LinkedActor):
                 return None  # whoever gave the order has given it up
             case orders.Listen():
                 return self._announcer.listen(message)
+            case orders.Watch():
+                return self._announcer.watch(message)
             case DispatchRequest():
                 return self._dispatch(message)
             case orders.WindDown():
@@ -446,6 +450,10 @@ class ChannelActor(LinkedActor):
         twin = self._state.candidates.entries.get(entry.worker_id)
         if twin is not None and twin is not entry and twin.exited is not None:
             self._worker_down(orders.WorkerDown(twin, twin.exited))
+
+    def _none_follows(self, entry: WorkerEntry) -> None:
+        self._carry_out(self._state.give_up(entry))
+        self._announcer.show_pool()
 
     def _leave(self, entry: WorkerEntry) -> tuple[Unfinished, ...]:
         """Take a worker out and give what it had not done."""

@@ -24,3 +24,5 @@ class AttemptView:
     """
     charged: bool = False
     """Whether the request was charged with the crash of its worker; one that only stood by is not."""
+    host: str = ""
+    """Which process it was, where a broker lies between; empty in this process."""

@@ -35,7 +35,9 @@ __all__ = [
     "encode_request",
     "encode_response",
     "request_schema",
+    "response_from_document",
     "response_schema",
+    "response_to_document",
 ]
 
 
@@ -47,6 +49,17 @@ def encode_request(request: DispatchRequest, *, converter: "Converter | None" = 
 def encode_response(response: DispatchResponse, *, converter: "Converter | None" = None) -> bytes:
     """Encode a response. `converter` unstructures a `Local` output; `EncodeError` says that it could not."""
     return _encode(response, converter)
+
+
+def response_to_document(response: DispatchResponse) -> dict[str, Any]:
+    """Describe a response in JSON values, for a message that holds several. Raises `EncodeError`."""
+    return _document(response)
+
+
+def response_from_document(document: dict[str, Any]) -> DispatchResponse:
+    """Read such a description, or raise `DecodeError`."""
+    _check_labels(document, DispatchResponse)
+    return cast("DispatchResponse", _structure(document, DispatchResponse))
 
 
 def encode_ack(ack: DispatchAck) -> bytes:
@@ -70,19 +83,29 @@ def decode_ack(body: bytes) -> DispatchAck:
 
 
 def _encode(message: DispatchRequest | DispatchResponse | DispatchAck, converter: "Converter | None" = None) -> bytes:
-    from ._converter import default_local_converter, wire_converter
-
-    body = wire_converter(converter or default_local_converter()).unstructure(message)
+    document = _document(message, converter)
     try:
-        return dumps({"content_type": message.CONTENT_TYPE, **body})
+        return dumps(document)
     except (TypeError, ValueError) as error:
         raise EncodeError(type(message).__name__, "a text or number in it") from error
 
 
-def _decode(body: bytes, message: type[DispatchRequest | DispatchResponse | DispatchAck]) -> Any:
+def _document(
+    message: DispatchRequest | DispatchResponse | DispatchAck, converter: "Converter | None" = None
+) -> dict[str, Any]:
     from ._converter import default_local_converter, wire_converter
 
-    document = _labelled(body, message)
+    body = wire_converter(converter or default_local_converter()).unstructure(message)
+    return {"content_type": message.CONTENT_TYPE, **body}
+
+
+def _decode(body: bytes, message: type[DispatchRequest | DispatchResponse | DispatchAck]) -> Any:
+    return _structure(_labelled(body, message), message)
+
+
+def _structure(document: dict[str, Any], message: type[DispatchRequest | DispatchResponse | DispatchAck]) -> Any:
+    from ._converter import default_local_converter, wire_converter
+
     try:
         return wire_converter(default_local_converter()).structure(document, message)
     except Exception as error:  # noqa: BLE001 - cattrs collects whatever the hooks raise
@@ -98,12 +121,16 @@ def _labelled(body: bytes, message: type[DispatchRequest | DispatchResponse | Di
         raise DecodeError("", str(error)) from None
     if not isinstance(document, dict):
         raise DecodeError("", f"must be an object, not {type(document).__name__}")
+    _check_labels(document, message)
+    return document
+
+
+def _check_labels(document: dict[str, Any], message: type[DispatchRequest | DispatchResponse | DispatchAck]) -> None:
     if document.get("content_type") != message.CONTENT_TYPE:
         raise DecodeError("content_type", f"must be {message.CONTENT_TYPE}")
     for name in FORBIDDEN[message]:
         if name in document:
             raise DecodeError(name, f"must not be in a {message.__name__}")
-    return document
 
 
 def _first_problem(error: BaseException) -> tuple[str, str]:

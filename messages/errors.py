@@ -5,6 +5,7 @@ dispatch are in `dispatch_errors`, the end of things is in `lifecycle_errors`; a
 one import finds them all.
 """
 
+from .broker_errors import BrokerError, BrokerUnavailable, MessageTooLarge
 from .bus_errors import (
     BusError,
     ChannelClosed,
@@ -50,6 +51,8 @@ __all__ = [
     "ActivityFailed",
     "ActivityTimedOut",
     "ActorCrashed",
+    "BrokerError",
+    "BrokerUnavailable",
     "BusError",
     "ChannelClosed",
     "ChannelLifecycleError",
@@ -71,6 +74,7 @@ __all__ = [
     "InvalidSchema",
     "KeyConflict",
     "LimenError",
+    "MessageTooLarge",
     "NoCurrentActivity",
     "NoWorkersAvailable",
     "ParticipantCrashed",

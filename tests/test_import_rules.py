@@ -15,6 +15,7 @@ HOUSE = {
     "limen": "src/limen",
     "limen.actors": "actors",
     "limen.messages": "messages",
+    "limen.rabbitmq": "src/limen/rabbitmq",
     "limen.testing": "src/limen/testing",
 }
 
@@ -24,6 +25,7 @@ OUTSIDE = {
     "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
     "limen": {"attr", "attrs", "cattrs", "pykka", "prometheus_client", "typer", "rich"},
+    "limen.rabbitmq": {"attr", "attrs", "cattrs", "pika"},
     "limen.testing": {"attr", "attrs", "pykka", "pytest", "hypothesis"},
 }
 """What each package may import besides the standard library and limen.
@@ -34,7 +36,8 @@ OUTSIDE = {
 BELOW = {
     "limen.messages": {"limen.messages"},
     "limen.actors": {"limen.actors", "limen.messages"},
-    "limen": {"limen", "limen.actors", "limen.messages"},
+    "limen": {"limen", "limen.actors", "limen.messages", "limen.rabbitmq"},
+    "limen.rabbitmq": {"limen", "limen.actors", "limen.messages", "limen.rabbitmq"},
     "limen.testing": {"limen", "limen.actors", "limen.messages", "limen.testing"},
 }
 """Which of limen's packages each package may import."""

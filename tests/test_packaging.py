@@ -25,7 +25,7 @@ for name in ["limen", *(found.name for found in pkgutil.walk_packages(limen.__pa
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "pytest", "hypothesis", "prometheus_client"}:  # the extras
+        if error.name not in {"typer", "rich", "pika", "pytest", "hypothesis", "prometheus_client"}:  # the extras
             raise
 for name in ("limen.actors", "limen.messages"):
     assert name in sys.modules, f"{name} is not a part of what was imported"
@@ -46,7 +46,7 @@ import limen.actors, limen.messages
 assert limen.messages is not messages and limen.actors is not actors
 """
 
-LAZY = {"jsonschema", "orjson", "prometheus_client", "referencing", "rich", "typer"}
+LAZY = {"jsonschema", "orjson", "pika", "prometheus_client", "referencing", "rich", "typer"}
 """What the core loads when it is first needed, or never."""
 
 

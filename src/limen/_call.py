@@ -21,9 +21,9 @@ class Call(Reply[Completed], Conversation):
     """One call of one activity. Writes its request and its id only when somebody asks."""
 
     __slots__ = (
-        "_activity",
         "_number",
         "_prefix",
+        "activity",
         "activity_type",
         "args",
         "arrival",
@@ -59,7 +59,7 @@ class Call(Reply[Completed], Conversation):
         self.kwargs = kwargs
         self.channel = port
         self.channel_name = ""
-        self._activity = activity
+        self.activity = activity
         self._prefix = prefix
         self._number = number
         if activity.is_plain:
@@ -151,12 +151,12 @@ class Call(Reply[Completed], Conversation):
     @property
     def has_limits(self) -> bool:
         """Whether time may run out for it."""
-        return self._activity.has_limits
+        return self.activity.has_limits
 
     @property
     def request(self) -> ActivityRequest:  # type: ignore[override]  # the base class is given it
         """The request, made anew each time."""
-        return self._activity.request(self._bound)
+        return self.activity.request(self._bound)
 
 
 def call_class(reply_class: type[Reply[Any]]) -> type[Call]:

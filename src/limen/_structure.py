@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ._conform import check_for
+from .messages.payloads import Payload
 
 Hook = Callable[[Any, Any], Any]
 
@@ -79,13 +80,22 @@ def _make_converter() -> Any:
     import cattrs
 
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (int, float, complex, str, bytes, bool):
+    for kind in (int, float, complex, str, bytes, bool, *_whole_kinds()):
         converter.register_structure_hook(kind, _exactly(kind))
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
     converter.register_structure_hook_factory(_is_collection, _collection_hook)
     converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
     converter.register_structure_hook_factory(_is_union, _union_hook)
     return converter
+
+
+def _whole_kinds() -> tuple[type, ...]:
+    """Give the classes whose instances may be found among plain data, and are never made of anything else."""
+    import datetime as dt
+    import decimal
+    import uuid
+
+    return (dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID, Payload)
 
 
 def _exactly(kind: type) -> Hook:

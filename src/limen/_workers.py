@@ -53,7 +53,7 @@ def handlers_for(activities: Iterable[Activity[..., Any]], kind: ExecutorKind) -
     handler = AsyncHandler if kind == "asyncio" else SyncHandler
     handlers = {each.name: handler(each) for each in activities}
     if kind == "process":
-        _refuse_unpicklable(handlers)
+        refuse_unpicklable(handlers)
     return handlers
 
 
@@ -88,7 +88,8 @@ def _check_activities(queue: str, activities: Sequence[Activity[..., Any]]) -> N
         _ = each.signature  # an annotation that cannot be resolved is said here
 
 
-def _refuse_unpicklable(handlers: Mapping[str, object]) -> None:
+def refuse_unpicklable(handlers: Mapping[str, object]) -> None:
+    """Raise `UnpicklableError` for a handler whose function no child process can import."""
     import pickle
 
     for name, handler in handlers.items():

@@ -41,12 +41,15 @@ T = TypeVar("T")
 
 
 class Limen(QueueControls):
-    """Workers and the work for them, inside this process.
+    """Workers and the work for them: inside this process, or over a broker on any machine.
+
+    `url`, or `LIMEN_URL` in the environment: `amqp://user:password@host/vhost` or `amqps://…` for RabbitMQ, which needs
+    the extra `limen[rabbitmq]`; without one, or with `embedded:`, all is in this process. The program is the same.
 
     Starts nothing until it is used. Use it in a `with` or `async with` block, or call `close`. All methods may be
-    called on any thread, and raise `ChannelLifecycleError` once it is closed. Raises `ConfigError` for a URL, given
-    here or in `LIMEN_URL`: this version runs embedded only; `InvalidChannelName` for the namespace. `metrics`: what to
-    fill with figures of every queue used here, see `limen.metrics`.
+    called on any thread, and raise `ChannelLifecycleError` once it is closed. Raises `ConfigError` for the URL,
+    `InvalidChannelName` for the namespace. `metrics`: what to fill with figures of every queue used here, see
+    `limen.metrics`.
     """
 
     def __init__(
@@ -58,12 +61,11 @@ class Limen(QueueControls):
         context: WorkerContext | None = None,
         metrics: Registry | None = None,
     ) -> None:
-        _refuse_remote(url)
         dispatch_channel(namespace, "default")
         self.namespace = namespace
         self._recorder = recorder
         self._metrics = metrics
-        self._engine: Engine = EmbeddedEngine(namespace, context)
+        self._engine = _engine_for(url, namespace, context)
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
         self._open_ports: dict[str, Port] = {}
@@ -364,11 +366,17 @@ class Limen(QueueControls):
             port.session.notice(orders.Listen(stream.listener, on=False))
 
 
-def _refuse_remote(url: str | None) -> None:
+def _engine_for(url: str | None, namespace: str, context: WorkerContext | None) -> Engine:
+    """Choose what carries the work. The client of a broker is imported where there is one."""
     setting = "url" if url else "LIMEN_URL"
     given = url or os.environ.get("LIMEN_URL")
-    if given and not given.startswith("embedded:"):
-        raise ConfigError(setting, f"this version runs embedded only, not over {given.partition(':')[0]}; leave it out")
+    if not given or given.startswith("embedded:"):
+        return EmbeddedEngine(namespace, context)
+    if not given.lower().startswith(("amqp:", "amqps:")):
+        raise ConfigError(setting, f"must be embedded: or amqp(s)://…, not {given.partition(':')[0]}:…")
+    from .rabbitmq import engine_for
+
+    return engine_for(given, setting, namespace, context)
 
 
 def _follow(port: Port, registry: Registry) -> None:

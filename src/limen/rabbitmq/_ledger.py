@@ -1,0 +1,104 @@
+"""What a host holds: the core of its book-keeping. Every request once, however often it is delivered.
+
+A request is with the local channel, or its outcome is on its way to the broker; then it is acknowledged and forgotten,
+but for its id. Knows no connection, channel, clock or thread.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import attrs
+
+from .parcels import Delivery
+from .topology import Route
+
+REMEMBERED = 50_000
+"""How many ids are remembered of what is done, and of what was cancelled before it came."""
+
+
+@attrs.define(eq=False)
+class Held:
+    """One request that this host has not acknowledged yet."""
+
+    name: str
+    """What it is known by: its id, and how often it was taken out of the dead letters."""
+    route: Route
+    delivery: Delivery
+    """The latest delivery of it: the one to be acknowledged."""
+    call: Any = None
+    """The conversation on the local channel."""
+    answered: bool = False
+    """Whether its outcome is known, and on its way."""
+    told: int = 0
+    """Of how many of its attempts the asker has been told."""
+
+
+class Remembered:
+    """Names, the latest of them."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._names: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def add(self, name: str) -> None:
+        """Remember it, and forget the oldest if there are too many."""
+        self._names[name] = None
+        self._names.move_to_end(name)
+        if len(self._names) > self._size:
+            self._names.popitem(last=False)
+
+    def discard(self, name: str) -> None:
+        """Forget it."""
+        self._names.pop(name, None)
+
+
+class Ledger:
+    """All that one host holds. Only the I/O thread changes it."""
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self.held: dict[str, Held] = {}
+        self.cancelled = Remembered(remembered)
+        """Ids of requests that were cancelled, perhaps before they came."""
+        self._done = Remembered(remembered)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def take(self, name: str, route: Route, delivery: Delivery) -> Held | None:
+        """Take a request in; `None` if it is known.
+
+        A known one that came over an earlier connection is held under the new delivery from now on. Of two copies on
+        the same connection the first stays, and `is_spare` says of the second that it can be acknowledged.
+        """
+        known = self.held.get(name)
+        if known is not None:
+            if known.delivery.session != delivery.session:
+                known.delivery = delivery
+            return None
+        if name in self._done:
+            return None
+        made = self.held[name] = Held(name, route, delivery)
+        return made
+
+    def is_spare(self, name: str, delivery: Delivery) -> bool:
+        """Whether this delivery is one too many: its request is done, or held under another one."""
+        known = self.held.get(name)
+        return known is None or known.delivery is not delivery
+
+    def settle(self, held: Held) -> None:
+        """It is done, and about to be acknowledged."""
+        if self.held.pop(held.name, None) is not None:
+            self._done.add(held.name)
+
+    def give_back(self, held: Held) -> None:
+        """It goes back to the broker: should it come again, it is a new one."""
+        self.held.pop(held.name, None)
+
+    def of_session(self, session: int) -> int:
+        """Count those that are to be acknowledged on this connection."""
+        return sum(each.delivery.session == session for each in self.held.values())

@@ -1,0 +1,245 @@
+"""One connection's time: two channels, what is declared, consumed and acknowledged on them.
+
+Everything here runs on the I/O thread, and never blocks. What fails on a channel of its own fails alone; what fails on
+the two that live as long as the connection ends the connection, and the next one begins afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pika import BasicProperties
+from pika.channel import Channel
+from pika.spec import Basic
+
+from .parcels import Delivery, Parcel
+from .topology import Queue
+
+logger = logging.getLogger("limen")
+
+_Properties: Any = BasicProperties
+"""Its constructor has no types."""
+
+OnDelivery = Callable[[Delivery], object]
+Then = Callable[[str | None], object]
+"""Called with nothing when all went well, else with what the broker said."""
+
+CUT_OFF = "the connection was lost"
+
+
+class Session:
+    """What may be done while one connection lasts."""
+
+    def __init__(
+        self, number: int, connection: Any, on_confirm: Callable[[Any], None], fail: Callable[[str], object]
+    ) -> None:
+        self.number = number
+        self.alive = True
+        self.blocked: str | None = None
+        """Why the broker reads nothing from us now."""
+        self._connection = connection
+        self._on_confirm = on_confirm
+        self._fail = fail
+        self._out: Any = None
+        self._work: Any = None
+        self._cancelling: dict[str, Then] = {}
+        self._pending: dict[int, Then] = {}
+        self._consumers: dict[str, Callable[[], object]] = {}
+
+    # --- opening ------------------------------------------------------------------------------------------------
+
+    def open(self, on_return: Callable[[str | None, str, str], None], then: Callable[[], object]) -> None:
+        """Open the two channels."""
+
+        def out_is_open(channel: Channel) -> None:
+            self._out = channel
+            channel.add_on_close_callback(self._closed)
+            channel.add_on_return_callback(came_back)
+            channel.confirm_delivery(
+                self._on_confirm, callback=lambda _: self._connection.channel(on_open_callback=work)
+            )
+
+        def came_back(_: Channel, method: Any, properties: BasicProperties, __: bytes) -> None:
+            on_return(properties.message_id, method.exchange, method.routing_key)
+
+        def work(channel: Channel) -> None:
+            self._work = channel
+            channel.add_on_close_callback(self._closed)
+            channel.add_on_cancel_callback(self._cancelled_by_broker)
+            channel.add_callback(self._cancel_done, [Basic.CancelOk], one_shot=False)
+            then()
+
+        self._connection.channel(on_open_callback=out_is_open)
+
+    def _closed(self, channel: Channel, reason: Exception) -> None:
+        if self.alive:
+            self._fail(f"channel {channel.channel_number} was closed: {reason}")
+
+    def ended(self) -> None:
+        """Take note that the connection is gone."""
+        self.alive = False
+        for then in [*self._pending.values(), *self._cancelling.values()]:
+            then(CUT_OFF)
+        self._pending.clear()
+        self._cancelling.clear()
+
+    # --- declaring ----------------------------------------------------------------------------------------------
+
+    def declare(self, exchanges: Sequence[tuple[str, str]], queues: Sequence[Queue], then: Then) -> None:
+        """Make sure that exchanges (name, type) and queues are there, and each queue bound."""
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            calls: list[Callable[[Any], object]] = [
+                *(_exchange(channel, name, kind) for name, kind in exchanges),
+                *(each for queue in queues for each in _queue(channel, queue)),
+            ]
+            for call in calls[:-1]:
+                call(None)
+            calls[-1](done)
+
+        self._aside(steps, then)
+
+    def look(self, name: str, then: Callable[[int | None, int], object]) -> None:
+        """Ask for a queue's consumers and messages; `then(None, 0)` if there is no such queue."""
+        seen: list[tuple[int, int]] = []
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            def looked(frame: Any) -> None:
+                seen.append((frame.method.consumer_count, frame.method.message_count))
+                done(frame)
+
+            channel.queue_declare(name, passive=True, callback=looked)
+
+        self._aside(steps, lambda _: then(*(seen[0] if seen else (None, 0))))
+
+    def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
+        """Do something on a channel of its own, so that what is refused there harms nothing else."""
+        number = id(then)
+        self._pending[number] = then
+
+        def settle(problem: str | None) -> None:
+            waiting = self._pending.pop(number, None)
+            if waiting is not None:
+                waiting(problem)
+
+        def done(_: Any) -> None:
+            settle(None)
+            if channel.is_open:
+                channel.close()
+
+        def opened(_: Channel) -> None:
+            steps(channel, done)
+
+        channel = self._connection.channel(on_open_callback=opened)
+        channel.add_on_close_callback(lambda _, reason: settle(str(reason)))
+
+    # --- publishing ---------------------------------------------------------------------------------------------
+
+    def publish(self, parcel: Parcel) -> None:
+        """Write a parcel out."""
+        properties = _Properties(
+            content_type=parcel.content_type,
+            headers=parcel.headers or None,
+            delivery_mode=2 if parcel.persistent else 1,
+            correlation_id=parcel.correlation_id,
+            reply_to=parcel.reply_to,
+            expiration=None if parcel.expires_ms is None else str(parcel.expires_ms),
+            message_id=parcel.message_id,
+            type=parcel.type,
+            app_id="limen",
+        )
+        self._out.basic_publish(parcel.exchange, parcel.key, parcel.body, properties, mandatory=parcel.mandatory)
+
+    # --- consuming ----------------------------------------------------------------------------------------------
+
+    def consume(
+        self,
+        queue: str,
+        tag: str,
+        prefetch: int,
+        on_delivery: OnDelivery,
+        *,
+        on_lost: Callable[[], object],
+        then: Then,
+    ) -> None:
+        """Have a queue's messages delivered, at most `prefetch` unacknowledged; 0 for no limit.
+
+        `on_lost` is called when the broker ends that by itself: the queue was deleted, or has no leader.
+        """
+        number = self.number
+
+        def deliver(_: Channel, method: Any, properties: Any, body: bytes) -> None:
+            on_delivery(
+                Delivery(
+                    queue=queue,
+                    consumer=method.consumer_tag,
+                    tag=method.delivery_tag,
+                    session=number,
+                    body=body,
+                    content_type=properties.content_type or "",
+                    message_id=properties.message_id,
+                    type=properties.type,
+                    reply_to=properties.reply_to,
+                    correlation_id=properties.correlation_id,
+                    headers=properties.headers or {},
+                    redelivered=method.redelivered,
+                )
+            )
+
+        self._consumers[tag] = on_lost
+        self._work.basic_qos(prefetch_count=prefetch)
+        self._work.basic_consume(queue, deliver, consumer_tag=tag, callback=lambda _: then(None))
+
+    def cancel(self, tag: str, then: Then) -> None:
+        """Have no more delivered to this consumer. What it has is still to be acknowledged."""
+        self._consumers.pop(tag, None)
+        if tag not in self._work.consumer_tags:
+            then(None)
+            return
+        self._cancelling[tag] = then
+        self._work.basic_cancel(tag, callback=_nothing)
+        # The client would send back what comes until the broker has heard of it, and each time that counts as a
+        # delivery that was lost with its host. We take it instead.
+        self._work._cancelled.discard(tag)  # noqa: SLF001 - there is no public way, and a test watches over this one
+
+    def _cancel_done(self, frame: Any) -> None:
+        then = self._cancelling.pop(frame.method.consumer_tag, None)
+        if then is not None:
+            then(None)
+
+    def _cancelled_by_broker(self, frame: Any) -> None:
+        on_lost = self._consumers.pop(frame.method.consumer_tag, None)
+        if on_lost is not None:
+            on_lost()
+
+    def acknowledge(self, tag: int, *, multiple: bool = False) -> None:
+        """Let the broker forget a message, or all up to it. Of no effect once the connection is gone."""
+        if self.alive and self._work.is_open:
+            self._work.basic_ack(tag, multiple=multiple)
+
+
+def _nothing(_: Any) -> None:
+    """Be a callback."""
+
+
+def _exchange(channel: Channel, name: str, kind: str) -> Callable[[Any], object]:
+    return lambda done: channel.exchange_declare(name, kind, durable=True, callback=done or _nothing)
+
+
+def _queue(channel: Channel, queue: Queue) -> list[Callable[[Any], object]]:
+    def declare(done: Any) -> None:
+        channel.queue_declare(
+            queue.name,
+            durable=not queue.passing,
+            exclusive=queue.passing,
+            auto_delete=queue.passing,
+            arguments=queue.arguments,
+            callback=done or _nothing,
+        )
+
+    def bind(done: Any) -> None:
+        channel.queue_bind(queue.name, queue.exchange, queue.key, callback=done or _nothing)
+
+    return [declare, bind] if queue.exchange else [declare]

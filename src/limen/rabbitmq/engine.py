@@ -1,0 +1,198 @@
+"""`RabbitEngine`: work carried between machines by RabbitMQ."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from .._call import Call
+from .._engine import EmbeddedEngine, Port
+from .._workers import ExecutorKind
+from ..activity import Activity
+from ..actors import _orders as orders
+from ..actors.attempt import Handler
+from ..actors.context import WorkerContext
+from ..actors.registration import WorkerRegistration
+from ..actors.runtime import runtime
+from ..messages.activities import WorkerCapacity
+from ..messages.errors import BrokerError, ChannelLifecycleError, DecodeError
+from ..messages.grace import Grace
+from ..messages.pool import PoolRow
+from . import codec, topology
+from ._session import Session
+from .desk import Desk
+from .handlers import handlers_for
+from .host import Host
+from .io import BrokerIO
+from .parcels import Delivery
+from .requester import Requester
+from .topology import Lane, Route
+from .url import Address
+
+logger = logging.getLogger("limen")
+
+_EXCHANGES = [(each, "direct") for each in (topology.DISPATCH, topology.DEAD, topology.RESULTS, topology.CONTROL)]
+
+
+class RabbitEngine:
+    """One process of many that share a broker: asks, serves, or both. Connects with the first use."""
+
+    def __init__(self, address: Address, namespace: str, context: WorkerContext | None = None) -> None:
+        self._namespace = namespace
+        self._local = EmbeddedEngine(namespace, context)
+        self._process = _name_of_process()
+        self._io = BrokerIO(address, self._process, self._up, self._down)
+        self._desk = Desk(self._process)
+        self._requester = Requester(self._io, self._desk, namespace, self._process)
+        self._host = Host(self._io, namespace, self._process)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        """Say where the broker is, without credentials."""
+        return f"<RabbitEngine {self._io.address}>"
+
+    # --- the face's side ----------------------------------------------------------------------------------------
+
+    def handlers(self, activities: Sequence[Activity[..., Any]], kind: ExecutorKind) -> dict[str, Handler]:
+        """Make handlers that read and write JSON where the activity runs."""
+        return handlers_for(activities, kind, self._io.address.max_size)
+
+    def register(
+        self, queue: str, capacity: WorkerCapacity, handlers: dict[str, Handler], kind: ExecutorKind, grace: Grace
+    ) -> WorkerRegistration:
+        """Start a worker here and have the broker send it work. Raises `ChannelLifecycleError` if it cannot."""
+        channel = topology.channel_of(self._namespace, queue)
+        registration = self._local.register(queue, capacity, handlers, kind, grace)
+        try:
+            self._host.serve(channel, self._local.port(queue))
+        except BrokerError as error:
+            registration.unregister()
+            raise ChannelLifecycleError(channel, str(error)) from error
+        return registration
+
+    def pool(self, queue: str) -> list[PoolRow]:
+        """List the workers of this process."""
+        return self._local.pool(queue)
+
+    def port(self, queue: str) -> Port:
+        """Give the way to the broker for one queue."""
+        return RabbitPort(self, topology.channel_of(self._namespace, queue), self._local.port(queue))
+
+    def close(self, timeout: float) -> None:
+        """Take no more, end what runs here, and leave."""
+        if self._closed:
+            return
+        self._closed = True
+        self._requester.close()
+        self._host.stop(min(timeout, 2.0))
+        try:
+            self._local.close(timeout)
+        finally:
+            self._io.close(timeout)
+            self._desk.close(timeout)
+
+    # --- the broker's side: on the I/O thread -------------------------------------------------------------------
+
+    def _up(self, session: Session) -> None:
+        """Set all up on a new connection: declare, consume what others send us, and then begin."""
+        control = topology.control_queue(self._namespace, self._process, session.number)
+        queues = [
+            self._requester.replies,
+            topology.results_queue(self._namespace),
+            control,
+            *self._host.queues(),
+        ]
+        broken = functools.partial(self._io.broken, session)
+
+        def declared() -> None:
+            lost = functools.partial(broken, "the control queue was deleted")
+            told = functools.partial(self._told, session)
+            session.consume(control.name, control.name, 0, told, on_lost=lost, then=go_on(asks))
+
+        def asks() -> None:
+            self._requester.up(session, go_on(serves))
+
+        def serves() -> None:
+            self._host.up(session, go_on(functools.partial(self._io.opened, session)))
+
+        def go_on(step: Any) -> Any:
+            return lambda problem: step() if problem is None else broken(problem)
+
+        session.declare(_EXCHANGES, queues, go_on(declared))
+
+    def _down(self) -> None:
+        self._requester.down()
+        self._host.down()
+
+    def _told(self, session: Session, delivery: Delivery) -> None:
+        """Take what is said to all processes."""
+        session.acknowledge(delivery.tag)
+        try:
+            said = codec.read_document(delivery.body, codec.CONTROL)
+        except DecodeError as error:
+            logger.warning("something that was said to all cannot be read: %s", error)
+            return
+        match said:
+            case {"kind": "cancel", "ids": [*ids]}:
+                self._host.cancel(each for each in ids if isinstance(each, str))
+            case {"kind": "lane", "channel": str(channel), "activity_type": str(kind), "lane": str(lane)}:
+                if lane in set(Lane):
+                    self._host.add_lane(Route(channel, kind, Lane(lane)))
+            case _:
+                logger.debug("what was said to all is not known here: %s", said.get("kind"))
+
+    # --- for the ports ------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call, channel: str) -> None:
+        """Send a request to the broker."""
+        self._requester.submit(call, channel)
+
+    def cancel(self, call: Call) -> None:
+        """Give a call up; if it is in this process, with no way in between."""
+        self._host.cancel_here(call.id)
+        self._requester.cancel(call)
+
+
+class RabbitPort:
+    """One queue over the broker: requests go there, orders about workers to the local channel."""
+
+    def __init__(self, engine: RabbitEngine, channel: str, local: Port) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._local = local
+
+    @property
+    def session(self) -> RabbitPort:
+        """Give itself: what is said to it is said here."""
+        return self
+
+    @property
+    def closed(self) -> bool:
+        """Whether the local channel is closed, and so this."""
+        return self._local.closed
+
+    def submit(self, conversation: Any) -> None:
+        """Send a request."""
+        self._engine.submit(conversation, self._channel)
+
+    def notice(self, message: object) -> None:
+        """Take a cancellation; all else is for the local channel."""
+        if isinstance(message, orders.Cancel):
+            self._engine.cancel(message.conversation)  # type: ignore[arg-type]  # the face makes no other
+        else:
+            self._local.session.notice(message)
+
+    def ask(self, message: object) -> Any:
+        """Have the local channel do it."""
+        return self._local.session.ask(message)
+
+
+def _name_of_process() -> str:
+    """Give a name that tells people where it is, and is like no other's."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname().partition(".")[0])[:40]
+    return f"{host}-{os.getpid()}-{runtime().new_id()[:8]}"

@@ -1,0 +1,461 @@
+"""`BrokerIO`: the one thread of a process that talks to a broker, and the one connection that it owns.
+
+Others hand it parcels and short functions; it never runs an activity, and nothing that it runs blocks but the look-up
+of the broker's address. A lost connection is made anew, after pauses that grow and vary; what was published and not
+confirmed is sent again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import socket
+import ssl
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.spec import Basic
+
+from ..actors.runtime import runtime
+from ..messages.errors import BrokerError
+from ._outbox import Outbox
+from ._session import Session
+from .parcels import NotConfirmed, Parcel
+from .url import Address
+
+logger = logging.getLogger("limen")
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+_WIND_UP_S = 1.0
+_LOOK_S = 0.1
+"""How often the outbox is searched for what has waited too long."""
+
+_quiet = logging.getLogger("pika")
+if _quiet.level == logging.NOTSET:
+    # It tells of each failed attempt to connect, at length and as an error; we tell of each outage, once.
+    _quiet.setLevel(logging.CRITICAL)
+
+
+class BrokerIO:
+    """The I/O thread. Starts with the first use. All public methods may be called on any thread, unless they say so.
+
+    `on_up(session)` is called on the I/O thread for each new connection, before anything is published on it: who is
+    there has `opened` called when all is declared and consumed. `on_down()` follows when it is lost.
+    """
+
+    def __init__(
+        self, address: Address, name: str, on_up: Callable[[Session], object], on_down: Callable[[], object]
+    ) -> None:
+        self.address = address
+        self._name = name
+        self._on_up = on_up
+        self._on_down = on_down
+        self._now = runtime().now
+        self._guard = threading.Lock()
+        self._thread: Any = None
+        self._loop: _Loop | None = None
+        self._inbox: deque[Parcel | Callable[[], object]] = deque()
+        self._is_woken = False
+        self._outbox = Outbox()
+        self._connection: Any = None
+        self._session: Session | None = None
+        self._sessions = 0
+        self._is_open = False
+        self._up = threading.Event()
+        self._failures = 0
+        self._problem = "it has not been reached yet"
+        self._closing_by_s: float | None = None
+        self._ended = threading.Event()
+        self._watching = False
+        _living.add(self)
+
+    def __repr__(self) -> str:
+        """Say where the broker is and whether it is connected; never with what credentials."""
+        return f"<BrokerIO {self.address} {'up' if self._is_open else 'down'}>"
+
+    # --- any thread ---------------------------------------------------------------------------------------------
+
+    def publish(self, parcel: Parcel) -> None:
+        """Send a parcel as soon as there is a connection; its `done` tells what came of it. Never blocks."""
+        self._give(parcel)
+
+    def do(self, function: Callable[[], object]) -> None:
+        """Have a function run on the I/O thread, in order with what is published. It must not block."""
+        self._give(function)
+
+    def wait_up(self, timeout_s: float) -> None:
+        """Block until there is a connection on which all is set up. Raises `BrokerError` when the time is up."""
+        self._start()
+        if not self._up.wait(timeout_s):
+            raise BrokerError(str(self.address), f"no connection within {timeout_s:g} s: {self._problem}")
+
+    def close(self, timeout_s: float) -> None:
+        """Send what is to be sent, as far as the time allows, and end connection and thread. Idempotent."""
+        with self._guard:
+            thread = self._thread
+            if thread is None:
+                self._ended.set()
+                return
+        self.do(functools.partial(self._begin_close, self._now() + timeout_s))
+        if thread is not threading.current_thread():
+            thread.join(timeout_s + 2.0)
+
+    def _give(self, item: Parcel | Callable[[], object]) -> None:
+        self._inbox.append(item)
+        if not self._is_woken:
+            self._is_woken = True
+            self._start().add_callback_threadsafe(self._take_in)
+        if self._ended.is_set():
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Settle what nobody will take in any more."""
+        while self._inbox:
+            try:
+                item = self._inbox.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if isinstance(item, Parcel) and item.done is not None:
+                item.done(NotConfirmed("the connection has been closed", in_doubt=False))
+
+    def _start(self) -> _Loop:
+        loop = self._loop
+        if loop is not None:
+            return loop
+        with self._guard:
+            if self._loop is None:
+                self._loop = _Loop()
+                if self._ended.is_set():
+                    return self._loop
+                self._loop.add_callback_threadsafe(self._connect)
+                self._thread = runtime().start_thread(self._run, f"limen-rabbitmq-{self._name}")
+            return self._loop
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        assert self._loop is not None, "made before its thread"
+        while not self._ended.is_set():
+            try:
+                self._loop.start()
+            except Exception:
+                logger.exception("the connection to broker %s failed in an unexpected way", self.address)
+                self._loop.cut()
+        self._loop.wind_up(self._now() + _WIND_UP_S, self._now)
+        self._loop.close()
+        self._turn_away()
+
+    def _take_in(self) -> None:
+        self._is_woken = False
+        inbox, waiting = self._inbox, self._outbox.waiting
+        for _ in range(len(inbox)):
+            item = inbox.popleft()
+            if isinstance(item, Parcel):
+                waiting.append(item)
+            else:
+                self._guarded(item)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what may be sent."""
+        session, outbox = self._session, self._outbox
+        if self._is_open and session is not None:
+            while (parcel := outbox.next()) is not None:
+                session.publish(parcel)
+        if outbox and not self._watching:
+            self._watching = True
+            self._later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Give up what has waited too long, and end once all is sent if that is wanted."""
+        self._watching = False
+        now_s = self._now()
+        for parcel, problem in self._outbox.overdue(now_s, self._why_not()):
+            self._settle(parcel, problem)
+        if self._closing_by_s is not None:
+            self._close_if_done()
+        self._pump()
+
+    def _why_not(self) -> str:
+        if self._session is None or not self._is_open:
+            return f"there is no connection to {self.address}: {self._problem}"
+        if self._session.blocked is not None:
+            return f"the broker takes nothing for now: {self._session.blocked}"
+        return "the broker has not answered"
+
+    def _settle(self, parcel: Parcel, problem: Any) -> None:
+        if parcel.done is not None:
+            self._guarded(functools.partial(parcel.done, problem))
+
+    def _guarded(self, function: Callable[[], object]) -> None:
+        """Call what is not ours to trust: the thread outlives it."""
+        try:
+            function()
+        except Exception:
+            logger.exception("a step of the conversation with broker %s failed", self.address)
+
+    def later(self, delay_s: float, function: Callable[[], object]) -> None:
+        """Have a function run on the I/O thread after a while. From that thread only."""
+        self._later(delay_s, functools.partial(self._guarded, function))
+
+    def _later(self, delay_s: float, function: Callable[[], object]) -> None:
+        assert self._loop is not None, "this is its thread"
+        self._loop.call_later(delay_s, function)  # type: ignore[arg-type]  # what it gives is ignored
+
+    # --- confirmations ------------------------------------------------------------------------------------------
+
+    def _confirmed(self, frame: Any) -> None:
+        method = frame.method
+        if isinstance(method, Basic.Nack):
+            self._outbox.refused(method.delivery_tag, multiple=method.multiple)
+            self._later(_LOOK_S, self._pump)
+            return
+        for parcel, problem in self._outbox.confirmed(method.delivery_tag, multiple=method.multiple):
+            self._settle(parcel, problem)
+        if self._outbox.waiting:
+            self._pump()
+        elif self._closing_by_s is not None:
+            self._close_if_done()
+
+    # --- the connection -----------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        if self._closing_by_s is not None:
+            self._end()
+            return
+        try:
+            self._connection = SelectConnection(
+                _parameters(self.address),
+                on_open_callback=self._connected,
+                on_open_error_callback=self._failed,
+                on_close_callback=self._lost,
+                custom_ioloop=self._loop,
+            )
+        except Exception as error:  # noqa: BLE001 - a file of the TLS set-up that cannot be read, for one
+            self._failed(None, error)
+
+    def _failed(self, _: Any, error: BaseException) -> None:
+        self._connection = None
+        if self._closing_by_s is not None:
+            self._end()
+            return
+        self._problem = self._scrubbed(error)
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("no connection to broker %s, trying on: %s", self.address, self._problem)
+        self._again()
+
+    def _again(self) -> None:
+        pause_s = min(_FIRST_PAUSE_S * 2 ** min(self._failures, 16), _LONGEST_PAUSE_S)
+        self._later(pause_s * (0.5 + runtime().chance() / 2), self._connect)
+
+    def _connected(self, connection: Any) -> None:
+        self._sessions += 1
+        session = Session(self._sessions, connection, self._confirmed, self._break)
+        self._session = session
+        connection.add_on_connection_blocked_callback(self._blocked)
+        connection.add_on_connection_unblocked_callback(self._unblocked)
+        session.open(self._outbox.returned, lambda: self._guarded(lambda: self._on_up(session)))
+
+    def opened(self, session: Session) -> None:
+        """Begin to publish: all is set up on this connection. On the I/O thread."""
+        if session is not self._session or not session.alive:
+            return
+        if self._failures:
+            logger.info("connected to broker %s again", self.address)
+        self._failures = 0
+        self._is_open = True
+        self._up.set()
+        self._pump()
+
+    def broken(self, session: Session, why: str) -> None:
+        """Give a connection up on which not all could be set up. On the I/O thread."""
+        if session is self._session and session.alive:
+            self._break(why)
+
+    def _break(self, why: str) -> None:
+        """End the connection because of what happened on it; another one is made."""
+        self._problem = self._scrubbed(why)
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            connection.close()
+
+    def _lost(self, _: Any, error: BaseException) -> None:
+        session, self._session, self._connection = self._session, None, None
+        was_open, self._is_open = self._is_open, False
+        self._up.clear()
+        if session is not None:
+            session.ended()
+            self._guarded(self._on_down)
+        self._outbox.lost()
+        if self._closing_by_s is not None:
+            self._end()
+            return
+        self._failures += 1
+        if was_open:
+            self._problem = self._scrubbed(error)
+            logger.warning("lost the connection to broker %s: %s", self.address, self._problem)
+        elif self._failures == 1:
+            logger.warning("no connection to broker %s, trying on: %s", self.address, self._problem)
+        self._again()
+
+    def _blocked(self, _: Any, frame: Any) -> None:
+        if self._session is not None:
+            self._session.blocked = str(frame.method.reason)
+        logger.warning("broker %s takes nothing for now: %s", self.address, frame.method.reason)
+
+    def _unblocked(self, *_: Any) -> None:
+        if self._session is not None:
+            self._session.blocked = None
+        logger.info("broker %s takes messages again", self.address)
+
+    def _scrubbed(self, error: object) -> str:
+        """Say what went wrong, without the credentials that it may quote."""
+        text = str(error) or repr(error)
+        for secret in (self.address.password, self.address.user):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _begin_close(self, deadline_s: float) -> None:
+        if self._closing_by_s is None:
+            self._closing_by_s = deadline_s
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        assert self._closing_by_s is not None, "asked for"
+        waits = bool(self._outbox) and self._is_open and self._now() < self._closing_by_s
+        if waits:
+            return
+        connection = self._connection
+        if connection is None:
+            self._end()
+        elif not connection.is_closing and not connection.is_closed:
+            connection.close()
+            self._later(_WIND_UP_S, self._end)  # a broker that does not answer any more is not waited for
+
+    def _end(self) -> None:
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        assert self._loop is not None, "this is its thread"
+        self._loop.cut()
+        self._outbox.lost()
+        for parcel in self._outbox.waiting:
+            self._settle(parcel, NotConfirmed("the connection has been closed", in_doubt=parcel.sent > 0))
+        self._outbox.waiting.clear()
+        self._loop.stop()
+
+    # --- forked copies ------------------------------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """Drop the connection as a failing network would. For tests."""
+        if self._loop is not None:
+            self._loop.cut()
+
+    def _leave_to_parent(self) -> None:
+        """Hold nothing of the connection in a forked copy of this process, and do nothing any more."""
+        self._ended.set()
+        self._closing_by_s = 0.0
+        self._guard = threading.Lock()
+        if self._loop is not None:
+            self._loop.let_go()
+
+
+class _Loop(IOLoop):
+    """The client's event loop, which knows what files it watches."""
+
+    def __init__(self) -> None:
+        self.files: set[int] = set()
+        super().__init__()
+
+    def add_handler(self, fd: int, handler: Any, events: int) -> None:
+        """Watch a file."""
+        self.files.add(fd)
+        super().add_handler(fd, handler, events)
+
+    def remove_handler(self, fd: int) -> None:
+        """Watch it no more."""
+        self.files.discard(fd)
+        super().remove_handler(fd)
+
+    def cut(self) -> None:
+        """Shut every connection down, at once and without a word."""
+        for each in list(self.files):
+            try:
+                with socket.socket(fileno=os.dup(each)) as end:
+                    end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def wind_up(self, deadline_s: float, now: Callable[[], float]) -> None:
+        """Let the client close what has been cut, which it does when it hears of it."""
+        self.cut()
+        self.activate_poller()
+        while self.files and now() < deadline_s:
+            self.poll()
+            self.process_timeouts()
+        self.deactivate_poller()
+
+    def let_go(self) -> None:
+        """Put something harmless in the place of every connection: this process's copy of it is gone then.
+
+        The numbers stay taken, for the objects that hold them will close them one day.
+        """
+        harmless = os.open(os.devnull, os.O_RDWR)
+        for each in list(self.files):
+            os.dup2(harmless, each, inheritable=False)
+        os.close(harmless)
+
+
+def _parameters(address: Address) -> pika.ConnectionParameters:
+    """Say to the client what the address says."""
+    return pika.ConnectionParameters(
+        host=address.host,
+        port=address.port,
+        virtual_host=address.vhost,
+        credentials=pika.PlainCredentials(address.user, address.password),
+        heartbeat=address.heartbeat,
+        blocked_connection_timeout=address.blocked_timeout,
+        socket_timeout=address.connect_timeout,
+        stack_timeout=address.connect_timeout * 2,
+        ssl_options=_tls(address),
+        client_properties={"product": "limen", "connection_name": f"limen-{socket.gethostname()}-{os.getpid()}"},
+        tcp_options={"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3},
+    )
+
+
+def _tls(address: Address) -> pika.SSLOptions | None:
+    """Give the set-up of a secure connection; authorities and the host's name are checked unless that was refused."""
+    tls = address.tls
+    if tls is None:
+        return None
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return pika.SSLOptions(context, address.host)
+
+
+_living: weakref.WeakSet[BrokerIO] = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for each in list(_living):
+        each._leave_to_parent()  # noqa: SLF001 - this module's own
+    _living.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)

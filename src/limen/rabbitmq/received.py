@@ -1,0 +1,44 @@
+"""A result from another machine: read when its caller looks at it, on the caller's own thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Self
+
+from ..activity import Activity
+from ..messages.activities import Completed
+from ..messages.payloads import Payload
+from .handlers import read_result
+
+
+class Received(Payload):
+    """The bytes that came, and what the activity's annotation makes of them."""
+
+    __slots__ = ("_activity", "_lock", "_made")
+
+    _activity: Activity[..., Any]
+    _lock: threading.Lock
+    _made: tuple[Any] | None
+
+    @classmethod
+    def of(cls, result: Completed, activity: Activity[..., Any]) -> Completed:
+        """Make a result whose output reads itself."""
+        output = result.output
+        assert isinstance(output, Payload), "nothing else comes over a wire"
+        return Completed(cls._of(output, activity))
+
+    @classmethod
+    def _of(cls, output: Payload, activity: Activity[..., Any]) -> Self:
+        made = cls(output.data, output.content_type)
+        for name, value in (("_activity", activity), ("_lock", threading.Lock()), ("_made", None)):
+            object.__setattr__(made, name, value)
+        return made
+
+    @property
+    def value(self) -> Any:
+        """Read it, once. Raises `InvalidResult`."""
+        with self._lock:
+            if self._made is None:
+                object.__setattr__(self, "_made", (read_result(self._activity, self),))
+            assert self._made is not None, "just made"
+            return self._made[0]

@@ -1,0 +1,333 @@
+"""The asking side: sends requests, and gives each caller the one answer that counts.
+
+Whoever takes a call out of `_pending` decides it: an outcome, a limit that ran out, a cancellation, or the news that
+the broker has nobody for it. What comes later, or twice, finds nothing there and is dropped.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from .._call import Call
+from ..actors.conversation import CLOSED, RUNNING, WAITING
+from ..actors.runtime import offer_error, runtime
+from ..messages.activities import Completed
+from ..messages.attempts import AttemptView
+from ..messages.errors import (
+    ActivityCancelled,
+    BrokerUnavailable,
+    ChannelLifecycleError,
+    DecodeError,
+    LimenError,
+    MessageTooLarge,
+    NoWorkersAvailable,
+    ScheduleToCloseTimedOut,
+    ScheduleToStartTimedOut,
+)
+from . import codec, topology
+from ._session import Session
+from .desk import Desk
+from .handlers import write_arguments
+from .io import BrokerIO
+from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
+from .received import Received
+from .topology import Lane, Route
+
+logger = logging.getLogger("limen")
+
+_PREFETCH = 2_000
+"""How many outcomes may be unacknowledged."""
+
+_WORKFLOW = "aion-dispatch"
+
+_TIMED_OUT = {"schedule_to_start": ScheduleToStartTimedOut, "schedule_to_close": ScheduleToCloseTimedOut}
+
+_NEWS_S = 0.1
+"""How long the news that an attempt has begun may be on its way."""
+
+RETRY_S = 0.2
+"""The pause after a queue could not be made."""
+
+
+@attrs.frozen
+class _Seen:
+    """An attempt on another machine, as it was told."""
+
+    _view: AttemptView
+
+    @property
+    def worker_id(self) -> str:
+        return self._view.worker_id
+
+    def view(self) -> AttemptView:
+        return self._view
+
+
+def _seen(view: AttemptView) -> Any:
+    """Show an attempt to the caller as one of this process is shown."""
+    return _Seen(view)
+
+
+class Requester:
+    """All calls of one process that are under way over one broker."""
+
+    def __init__(self, io: BrokerIO, desk: Desk, namespace: str, process: str) -> None:
+        self._io = io
+        self._desk = desk
+        self._namespace = namespace
+        self._address = str(io.address)
+        self.replies = topology.reply_queue(namespace, process)
+        self._pending: dict[str, Call] = {}
+        self._session: Session | None = None
+        self._now = runtime().now
+        self._closed = False
+        self.duplicates = 0
+        """Outcomes that came for nobody: twice, or too late."""
+
+    # --- asking: any thread -------------------------------------------------------------------------------------
+
+    def submit(self, call: Call, channel: str) -> None:
+        """Send a request. Raises `EncodeError`, `MessageTooLarge`, before anything is sent."""
+        if self._closed:
+            raise ChannelLifecycleError(channel, "the application has been closed")
+        parcel = self._parcel(call, channel)
+        call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
+        self._pending[call.id] = call
+        if call.has_limits:
+            self._limit(call)
+        self._io.publish(parcel)
+
+    def _parcel(self, call: Call, channel: str) -> Parcel:
+        request = attrs.evolve(call.request, input=write_arguments(call.activity, call.args, call.kwargs))
+        body = codec.write_request(call.id, request, call.priority)
+        limit = self._io.address.max_size
+        if len(body) > limit:
+            raise MessageTooLarge(f"the arguments of activity {call.activity_type!r}", len(body), limit)
+        route = Route(channel, call.activity_type, topology.lane_for(call.priority))
+        parcel = Parcel(
+            exchange=topology.DISPATCH,
+            key=route.key,
+            body=body,
+            content_type=codec.REQUEST,
+            message_id=call.id,
+            type=call.activity_type,
+            reply_to=self.replies.name,
+            headers=self._treatment(call),
+            deadline_s=self._now() + self._io.address.publish_timeout,
+        )
+        parcel.done = functools.partial(self._published, call, route, parcel)
+        return parcel
+
+    @staticmethod
+    def _treatment(call: Call) -> dict[str, Any]:
+        if call.activity.is_plain:
+            return {}
+        return codec.write_treatment(
+            codec.Treatment(
+                retry=call.retry,
+                max_crashes=call.max_crashes,
+                route_by=call.route_by,
+                at_once=call.request.schedule_to_start_timeout is not None,
+            )
+        )
+
+    def cancel(self, call: Call) -> None:
+        """Give a call up, here at once and wherever it is as soon as that can be. Never blocks."""
+        self._give_up(call, ActivityCancelled(call.activity_type))
+
+    def _give_up(self, call: Call, error: BaseException) -> None:
+        if self._decide(call, error):
+            self.call_off(call.id)
+
+    def call_off(self, *ids: str) -> None:
+        """Tell all hosts that nobody waits for these any more."""
+        self._tell_all("cancel", ids[0], ids=ids)
+
+    # --- limits: on the timer thread ----------------------------------------------------------------------------
+
+    def _limit(self, call: Call) -> None:
+        request = call.request
+        for name, limit in (
+            ("schedule_to_start", request.schedule_to_start_timeout),
+            ("schedule_to_close", request.schedule_to_close_timeout),
+        ):
+            if limit is not None:
+                limit_s = limit.total_seconds()
+                timer = runtime().call_later(
+                    limit_s + (_NEWS_S if name == "schedule_to_start" else 0.0),
+                    functools.partial(self._timed_out, call, name, limit_s),
+                )
+                call.timers += (timer,)
+
+    def _timed_out(self, call: Call, limit: str, limit_s: float) -> None:
+        if limit == "schedule_to_start" and call.attempts:
+            return
+        worker_id = call.attempts[-1].worker_id if call.phase is RUNNING else None
+        assert call.accepted_s is not None, "set before its limits"
+        elapsed_s = self._now() - call.accepted_s
+        error = _TIMED_OUT[limit](
+            call.channel_name, _WORKFLOW, limit, call.activity_type, worker_id, elapsed_s, limit_s
+        )
+        self._desk.put(functools.partial(self._give_up, call, error))
+
+    # --- what the broker says: on the I/O thread ----------------------------------------------------------------
+
+    def up(self, session: Session, then: Callable[[str | None], object]) -> None:
+        """Take the answers that come over this connection."""
+        self._session = session
+        lost = functools.partial(self._io.broken, session, "the reply queue was deleted")
+        tag = f"{self.replies.name}.{session.number}"
+        session.consume(self.replies.name, tag, _PREFETCH, self._came, on_lost=lost, then=then)
+
+    def down(self) -> None:
+        """The connection is gone."""
+        self._session = None
+
+    def _published(self, call: Call, route: Route, parcel: Parcel, problem: LimenError | None) -> None:
+        if problem is None:
+            return
+        if isinstance(problem, Unroutable):
+            self._unroutable(call, route, parcel)
+        elif isinstance(problem, NotConfirmed):
+            error = BrokerUnavailable(
+                call.channel_name, _WORKFLOW, call.activity_type, problem.reason, problem.in_doubt
+            )
+            error.__cause__ = problem
+            self._desk.put(functools.partial(self._give_up, call, error))
+
+    def _unroutable(self, call: Call, route: Route, parcel: Parcel) -> None:
+        """There is no such queue: make it if somebody serves the type, or the caller waits for that; else say so."""
+        session = self._session
+        if session is None:
+            self._io.publish(parcel)
+        elif call.request.schedule_to_start_timeout is not None:
+            self._make_way(session, route, parcel)
+        elif route.lane is Lane.NORMAL:
+            self._nobody(call)
+        else:
+
+            def looked(consumers: int | None, _: int) -> None:
+                if consumers is None and session.alive:
+                    self._nobody(call)
+                else:
+                    self._make_way(session, route, parcel)
+
+            session.look(route.normal.key, looked)
+
+    def _looked(
+        self, session: Session, call: Call, route: Route, parcel: Parcel, consumers: int | None, _: int
+    ) -> None:
+        if consumers is None and session.alive:
+            self._nobody(call)
+        else:
+            self._make_way(session, route, parcel)
+
+    def _make_way(self, session: Session, route: Route, parcel: Parcel) -> None:
+        """Declare a queue, have hosts take from it, and send the request again."""
+
+        def made(problem: str | None) -> None:
+            if problem is not None:
+                logger.warning("queue %s could not be made: %s", route.key, problem)
+            self._io.later(0.0 if problem is None else RETRY_S, functools.partial(self._io.publish, parcel))
+            if route.lane:
+                self._announce(route)
+
+        if session.alive:
+            session.declare([], [topology.dead_queue(route.channel), route.normal.queue, route.queue], made)
+        else:
+            self._io.publish(parcel)
+
+    def _announce(self, route: Route) -> None:
+        self._tell_all(
+            "lane", route.key, channel=route.channel, activity_type=route.activity_type, lane=str(route.lane)
+        )
+
+    def _tell_all(self, kind: str, name: str, **fields: Any) -> None:
+        self._io.publish(
+            Parcel(
+                exchange=topology.CONTROL,
+                key=topology.short(self._namespace),
+                body=codec.write_document(codec.CONTROL, kind=kind, **fields),
+                content_type=codec.CONTROL,
+                message_id=topology.short(f"{kind}-{name}"),
+                persistent=False,
+                mandatory=False,
+            )
+        )
+
+    def _nobody(self, call: Call) -> None:
+        error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type)
+        self._desk.put(functools.partial(self._decide, call, error))
+
+    def _came(self, delivery: Delivery) -> None:
+        self._desk.put(functools.partial(self._take, delivery))
+
+    # --- answering: on the desk ---------------------------------------------------------------------------------
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            if delivery.content_type == codec.NEWS:
+                self._hear(codec.read_document(delivery.body, codec.NEWS))
+            else:
+                self._answer(delivery)
+        except DecodeError as error:
+            logger.warning("a message in %s cannot be read: %s", self.replies.name, error)
+        finally:
+            self._io.do(functools.partial(self._acknowledge, delivery))
+
+    def _acknowledge(self, delivery: Delivery) -> None:
+        if self._session is not None and self._session.number == delivery.session:
+            self._session.acknowledge(delivery.tag)
+
+    def _answer(self, delivery: Delivery) -> None:
+        for outcome in codec.read_outcomes(delivery.body):
+            call = self._pending.pop(outcome.conversation_id, None)
+            if call is None:
+                self.duplicates += 1
+                continue
+            call.attempts = tuple(map(_seen, outcome.attempts))
+            call.errors, call.crashes = outcome.errors, outcome.crashes
+            self._conclude(call, outcome.result)
+
+    def _hear(self, news: dict[str, Any]) -> None:
+        """Take note of attempts that have begun."""
+        host = str(news.get("host", ""))
+        for each in news.get("begun", ()):
+            conversation_id, *attempt = each
+            call = self._pending.get(conversation_id)
+            if call is None:
+                self.call_off(conversation_id)
+                continue
+            call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
+            call.phase = RUNNING
+
+    def _decide(self, call: Call, result: Completed | BaseException) -> bool:
+        """Give a call its outcome; `False` if it has one."""
+        if self._pending.pop(call.id, None) is None:
+            return False
+        self._conclude(call, result)
+        return True
+
+    def _conclude(self, call: Call, result: Completed | BaseException) -> None:
+        call.drop_timers()
+        call.phase = CLOSED
+        if isinstance(result, BaseException):
+            offer_error(call.reply, result)
+        else:
+            call.settle(Received.of(result, call.activity))
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End what is under way with `ChannelLifecycleError`, and have it called off."""
+        self._closed = True
+        calls, self._pending = self._pending, {}
+        for call in calls.values():
+            self._conclude(call, ChannelLifecycleError(call.channel_name, "the application has been closed"))
+        if calls:
+            self.call_off(*calls)

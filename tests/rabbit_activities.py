@@ -1,0 +1,81 @@
+"""Activities for the tests over a broker, importable by hosts and their children."""
+
+import os
+import signal
+import time
+
+import attrs
+
+from limen import Retry, RetryableError, activity
+
+
+@attrs.frozen
+class Job:
+    """A value of a user's own."""
+
+    name: str
+    sizes: tuple[int, ...] = ()
+
+
+@activity(queue="work")
+def double(number: int) -> int:
+    """Double it."""
+    return 2 * number
+
+
+@activity(queue="work")
+def grow(job: Job) -> Job:
+    """Give a larger one."""
+    return attrs.evolve(job, sizes=(*job.sizes, len(job.sizes)))
+
+
+@activity(queue="work")
+def whoami() -> int:
+    """Give the pid of the process that runs it."""
+    return os.getpid()
+
+
+@activity(queue="work")
+def fail(text: str) -> None:
+    """Raise."""
+    raise LookupError(text)
+
+
+@activity(queue="work", retry=Retry(max_attempts=3, initial=0.01))
+def fail_twice(path: str) -> int:
+    """Raise until a file has two bytes."""
+    with open(path, "ab") as file:  # noqa: PTH123 - append is the point
+        if file.tell() >= 2:
+            return file.tell()
+        file.write(b"x")
+    raise RetryableError("again")
+
+
+@activity(queue="work")
+def nap(seconds: float) -> float:
+    """Take a while."""
+    time.sleep(seconds)
+    return seconds
+
+
+@activity(queue="work")
+def die_once(marker: str) -> int:
+    """Kill its process the first time."""
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return os.getpid()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@activity(queue="work", max_crashes=2)
+def die() -> None:
+    """Kill its process each time."""
+    os._exit(3)
+
+
+@activity(queue="work")
+async def later(number: int) -> int:
+    """Give it back, from an event loop."""
+    return number
