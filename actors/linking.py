@@ -21,14 +21,15 @@ from .runtime import runtime
 class Link:
     """Two actors that share their fate."""
 
-    ends: tuple[ActorRef[Any], ActorRef[Any]]
+    one: ActorRef[Any]
+    two: ActorRef[Any]
     watch: Watch | None = None
     """On an end that is not ours; ours know their links and tell by themselves."""
     cut: bool = False
 
     def other(self, ref: ActorRef[Any]) -> ActorRef[Any]:
         """Give the end that is not this one."""
-        return self.ends[1] if ref.actor_urn == self.ends[0].actor_urn else self.ends[0]
+        return self.two if ref.actor_urn == self.one.actor_urn else self.one
 
     def drop_watch(self) -> None:
         """Watch no end any more."""
@@ -125,7 +126,7 @@ class Entered(Enum):
 
 def enter_link(link: Link, mine: Life, other: Life | None) -> Entered:
     """Enter a link at both its ends."""
-    one, two = link.ends
+    one, two = link.one, link.two
     with _linking:
         if mine is other or two.actor_urn in mine.links:
             return Entered.NOT
@@ -150,8 +151,8 @@ def cut_link(link: Link) -> None:
     """Take a link from both its ends. An exit by it that is on its way is not heard."""
     link.cut = True
     with _linking:
-        for one, other in (link.ends, link.ends[::-1]):
-            life = life_of(one)
+        for end, other in ((link.one, link.two), (link.two, link.one)):
+            life = life_of(end)
             if life is not None and life.links.get(other.actor_urn) is link:
                 del life.links[other.actor_urn]
     link.drop_watch()
