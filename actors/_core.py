@@ -26,7 +26,7 @@ from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
 from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, Shut, TheSupervisor, tell
 from .entry import WorkerEntry
-from .linking import post
+from .linking import ask, post
 from .registration import WorkerRegistration
 from .runtime import here, runtime
 
@@ -42,6 +42,8 @@ class Core:
     def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
         self.closed = False
         self._lock = runtime().create_lock()
+        self.whole = runtime().create_rlock()
+        """Held while an incarnation of a worker is put down: see `Blueprint`."""
         self._given = supervisor
         self._make_supervisor = make_supervisor
         self._directory = Directory(supervisor)
@@ -149,7 +151,7 @@ class Core:
         )
         supervisor = self.supervisor(name)
         blueprint.live_under(supervisor, spec.id)
-        supervisor.ask(StartChild(spec), timeout=COMMAND_TIMEOUT_S)
+        ask(supervisor, StartChild(spec)).get(timeout=COMMAND_TIMEOUT_S)
 
     def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""

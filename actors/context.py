@@ -88,7 +88,13 @@ class WorkerContext:
         _check_capacity(capacity, handlers)
         worker_id = self._core.next_worker_id(str(name))
         blueprint = Blueprint(
-            worker_id, capacity, handlers=handlers, executor=executor, supervised=restart, grace=grace
+            worker_id,
+            capacity,
+            self._core.whole,
+            handlers=handlers,
+            executor=executor,
+            supervised=restart,
+            grace=grace,
         )
         return self._core.register(name, blueprint, restart=restart)
 
@@ -103,7 +109,8 @@ class WorkerContext:
         name = dispatch_channel(namespace, task_queue)
         _check_capacity(capacity, None)
         _check_worker(worker_id, participant)
-        return self._core.register(name, Blueprint(worker_id, capacity, participant=participant), restart=False)
+        blueprint = Blueprint(worker_id, capacity, self._core.whole, participant=participant)
+        return self._core.register(name, blueprint, restart=False)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

@@ -256,6 +256,18 @@ class LinkedActor(ThreadingActor):
             self._end()
         return budget
 
+    def answer_here(self, message: object) -> Reply[Any]:
+        """Handle one message as an ask, on a borrowed turn; give the reply. Raises nothing."""
+        before, host, reply = here.mailbox, here.host, self._runtime.create_future()
+        here.mailbox, here.host = self.actor_inbox, before
+        try:
+            self._step(Envelope(message, reply))
+        finally:
+            here.mailbox, here.host = before, host
+        if self.actor_stopped.is_set():
+            self._end()
+        return reply
+
     def _begin(self) -> None:
         self._begun = True
         error = _guarded(self.on_start)
@@ -418,7 +430,7 @@ _BEGIN = object()
 
 _OUR_NAMES.update(("_clock", "_life", "_runtime"))
 _OUR_NAMES.update(name for name in vars(LinkedActor) if name.startswith("_") and not hasattr(ThreadingActor, name))
-_OUR_NAMES.update(("begin_pooled", "serve"))
+_OUR_NAMES.update(("answer_here", "begin_pooled", "serve"))
 
 
 _pykka_logger = logging.getLogger("pykka")

@@ -34,12 +34,15 @@ __all__ = [
 ]
 
 
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
+
+
 def _as_tuple(given: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(given)
 
 
 def _frozen(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    return types.MappingProxyType(dict(given))
+    return types.MappingProxyType(dict(given)) if given else _NONE
 
 
 def _natural(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -104,7 +107,7 @@ class ChildSpec:
     start: Callable[..., Any]
     """An actor class, or a function that starts an actor and returns its ref. A class is started already linked."""
     args: tuple[Any, ...] = attrs.field(default=(), converter=_as_tuple)
-    kwargs: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen, hash=False)
+    kwargs: Mapping[str, Any] = attrs.field(default=_NONE, converter=_frozen, hash=False)
     restart: RestartType = attrs.field(default=RestartType.PERMANENT, converter=RestartType)
     shutdown_timeout_s: float | None = attrs.field(default=5.0, validator=_natural)
     """How long it may take to stop before it is killed; `None` is for ever, 0 kills at once."""
