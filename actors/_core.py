@@ -18,22 +18,18 @@ from ..messages.drain import Unfinished
 from ..messages.errors import ActorCrashed, ChannelLifecycleError, LimenError, SelfAskError
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
-from ..messages.restarts import RestartIntensity
 from . import _orders as orders
 from ._directory import Directory
 from ._texts import kind_and_text
 from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
-from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, Shut, TheSupervisor, tell
+from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, Shut, TheSupervisor, nursery, tell
 from .entry import WorkerEntry
 from .linking import ask, post
 from .registration import WorkerRegistration
 from .runtime import here, runtime
 
 logger = logging.getLogger("limen")
-
-RESTARTS = RestartIntensity(max_restarts=10, within_s=10.0)
-"""How often a supervised worker may crash before it is given up."""
 
 
 class Core:
@@ -122,12 +118,12 @@ class Core:
 
     # --- workers ------------------------------------------------------------------------------------------------
 
-    def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
+    def register(self, name: ChannelName, blueprint: Blueprint) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
         self._directory.enter(blueprint)
         try:
             if blueprint.owned:
-                self._spawn(str(name), blueprint, restart=restart)
+                self._spawn(str(name), blueprint)
             self._insert(name, blueprint)
             registration = WorkerRegistration(self, blueprint)
             self._check_open(str(name))  # whoever closed it meanwhile may have come too early for this one
@@ -138,20 +134,11 @@ class Core:
             raise ChannelLifecycleError(str(name), kind_and_text(error)) from error
         return registration
 
-    def _spawn(self, name: str, blueprint: Blueprint, *, restart: bool) -> None:
+    def _spawn(self, name: str, blueprint: Blueprint) -> None:
         """Start the participant as a child of the supervisor."""
-        from ..messages.supervision import ChildSpec, RestartType, StartChild
-
-        spec = ChildSpec(
-            id=f"{name}/{blueprint.worker_id}",
-            start=blueprint.start,
-            restart=RestartType.TRANSIENT if restart else RestartType.TEMPORARY,
-            intensity=RESTARTS if restart else None,
-            on_given_up=blueprint.give_up,
-        )
         supervisor = self.supervisor(name)
-        blueprint.live_under(supervisor, spec.id)
-        ask(supervisor, StartChild(spec)).get(timeout=COMMAND_TIMEOUT_S)
+        blueprint.live_under(supervisor, f"{name}/{blueprint.worker_id}")
+        ask(supervisor, nursery().birth(blueprint)).get(timeout=COMMAND_TIMEOUT_S)
 
     def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""
@@ -238,7 +225,7 @@ class Core:
         elif supervisor is not self._given:
             _stop(supervisor, deadline_s)
         else:
-            _delete_children(supervisor, [each.child_id for each in blueprints if each.owned], deadline_s)
+            _delete_children(supervisor, [each for each in blueprints if each.owned], deadline_s)
         for blueprint in blueprints:
             blueprint.note_gone(ExitReason.normal())
 
@@ -262,38 +249,32 @@ def _leave(channel: ChannelHandle, entry: WorkerEntry) -> tuple[Unfinished, ...]
     return left
 
 
-def _deletion(child_id: str) -> object:
-    from ..messages.supervision import DeleteChild
-
-    return DeleteChild(child_id)
-
-
 def _stop_participant(blueprint: Blueprint) -> None:
     """Stop what we started. On an actor's own thread nothing is waited for."""
     supervisor = blueprint.supervisor
     if supervisor is None:
         return
     if here.mailbox is not None:
-        tell(supervisor, _deletion(blueprint.child_id))
+        tell(supervisor, nursery().removal(blueprint))
         return
     try:
-        supervisor.ask(_deletion(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
+        supervisor.ask(nursery().removal(blueprint), timeout=COMMAND_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the leaving goes on
         logger.debug("the participant of %s is gone, or out of reach: %s", blueprint.worker_id, error)
 
 
-def _delete_children(supervisor: ActorRef[Any], child_ids: list[str], deadline_s: float) -> None:
+def _delete_children(supervisor: ActorRef[Any], blueprints: list[Blueprint], deadline_s: float) -> None:
     try:
-        replies = [supervisor.ask(_deletion(each), block=False) for each in child_ids]
+        replies = [supervisor.ask(nursery().removal(each), block=False) for each in blueprints]
     except ActorDeadError:
         return
-    for child_id, reply in zip(child_ids, replies, strict=True):
+    for blueprint, reply in zip(blueprints, replies, strict=True):
         try:
             reply.get(timeout=_left(deadline_s))
         except (ActorDeadError, LimenError):  # it has ended by itself
             continue
         except Timeout:
-            logger.warning("%s did not stop in time", child_id)
+            logger.warning("%s did not stop in time", blueprint.child_id)
 
 
 def _wait_for_executors(blueprints: tuple[Blueprint, ...], deadline_s: float) -> None:

@@ -96,7 +96,7 @@ class WorkerContext:
             supervised=restart,
             grace=grace,
         )
-        return self._core.register(name, blueprint, restart=restart)
+        return self._core.register(name, blueprint)
 
     def register_worker_with_participant(
         self, namespace: str, task_queue: str, worker_id: str, participant: Any, capacity: WorkerCapacity
@@ -110,7 +110,7 @@ class WorkerContext:
         _check_capacity(capacity, None)
         _check_worker(worker_id, participant)
         blueprint = Blueprint(worker_id, capacity, self._core.whole, participant=participant)
-        return self._core.register(name, blueprint, restart=False)
+        return self._core.register(name, blueprint)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class _ActorWatch(Watch):
     __slots__ = ("_watchers",)
 
     def __init__(self, watchers: dict[Watch, OnExit]) -> None:
-        super().__init__()
+        self.cancelled = False
         self._watchers = watchers
 
     def cancel(self) -> None:
