@@ -15,11 +15,13 @@ from .entry import WorkerEntry
 class Group:
     """Workers that serve exactly the same activity types."""
 
-    __slots__ = ("gone", "heap", "members", "types")
+    __slots__ = ("able", "gone", "heap", "members", "types")
 
     def __init__(self, types: tuple[str, ...]) -> None:
         self.types = types
         self.members: dict[WorkerEntry, None] = {}
+        self.able = 0
+        """Members that have slots at all."""
         self.heap: list[tuple[int, int, int, WorkerEntry]] = []
         self.gone = 0
         """Members that have left since the heap was swept."""
@@ -35,9 +37,15 @@ class Group:
         if len(self.heap) > 4 * len(self.members) + 64:
             self._sweep()
 
+    def enter(self, entry: WorkerEntry) -> None:
+        """Take an entry in, to be filed."""
+        self.members[entry] = None
+        self.able += entry.capacity.max_concurrent > 0
+
     def drop(self, entry: WorkerEntry) -> None:
         """Forget an entry whose version has passed; soon, or with the next ones, also what the heap has of it."""
         del self.members[entry]
+        self.able -= entry.capacity.max_concurrent > 0
         self.gone += 1
         if self.gone > len(self.members) // 16:
             self._sweep()
@@ -119,16 +127,22 @@ class Candidates:
         self._file(entry)
 
     def _file(self, entry: WorkerEntry) -> None:
-        types = tuple(dict.fromkeys(entry.capacity.activity_types))
-        group = self._groups.get(types)
-        if group is None:
-            group = self._groups[types] = self._make_group(types)
-        group.members[entry] = None
+        types = entry.capacity.activity_types
+        group = self._groups.get(types) or self._group_of(types)
+        group.enter(entry)
         entry.group = group
         self.entries[entry.worker_id] = entry
         self._membership_changed()
         for each in group.members if len(group.members) == 2 else (entry,):  # noqa: PLR2004 - the first had no order
             group.push(each)
+
+    def _group_of(self, types: tuple[str, ...]) -> Group:
+        """Find the group of those that name the same types in the same order, whatever they name twice."""
+        types = tuple(dict.fromkeys(types))
+        group = self._groups.get(types)
+        if group is None:
+            group = self._groups[types] = self._make_group(types)
+        return group
 
     def remove(self, entry: WorkerEntry) -> None:
         """Offer an entry no more."""
@@ -164,9 +178,7 @@ class Candidates:
 
     def serves(self, activity_type: str) -> bool:
         """Whether anybody here could ever take such an activity."""
-        return bool(self._serving(activity_type)) and any(
-            entry.capacity.max_concurrent > 0 for entry in self.members(activity_type)
-        )
+        return any(group.able for group in self._serving(activity_type))
 
     def served_types(self) -> tuple[str, ...]:
         """Name all that is served here."""

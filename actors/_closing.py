@@ -20,7 +20,7 @@ from ._directory import Directory
 from ._patience import wait_patiently
 from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
-from .context_actor import Abandoned, Shut, WindDown, tell
+from .context_actor import Abandoned, Shut, WindDown, nursery, tell
 from .runtime import Reply, here, runtime
 
 logger = logging.getLogger("limen")
@@ -153,7 +153,7 @@ class Closing:
         elif supervisor is not self._house.given:
             _stop(supervisor, deadline_s)
         else:
-            _delete_children(supervisor, [each.child_id for each in blueprints if each.owned], deadline_s)
+            _delete_children(supervisor, [each for each in blueprints if each.owned], deadline_s)
         for blueprint in blueprints:
             blueprint.note_gone(ExitReason.normal())
             self._house.directory.forget(blueprint)  # whoever still holds it has nothing to give up
@@ -165,25 +165,18 @@ def _ask(root: ActorRef[Any], message: object) -> None:
         root.ask(message, timeout=COMMAND_TIMEOUT_S)
 
 
-def deletion(child_id: str) -> object:
-    """Make the order that ends a worker for good."""
-    from ..messages.supervision import DeleteChild
-
-    return DeleteChild(child_id)
-
-
-def _delete_children(supervisor: ActorRef[Any], child_ids: list[str], deadline_s: float) -> None:
+def _delete_children(supervisor: ActorRef[Any], blueprints: list[Blueprint], deadline_s: float) -> None:
     try:
-        replies = [supervisor.ask(deletion(each), block=False) for each in child_ids]
+        replies = [supervisor.ask(nursery().removal(each), block=False) for each in blueprints]
     except ActorDeadError:
         return
-    for child_id, reply in zip(child_ids, replies, strict=True):
+    for blueprint, reply in zip(blueprints, replies, strict=True):
         try:
             reply.get(timeout=_left(deadline_s))
         except (ActorDeadError, LimenError):  # it has ended by itself
             continue
         except Timeout:
-            logger.warning("%s did not stop in time", child_id)
+            logger.warning("%s did not stop in time", blueprint.child_id)
 
 
 def _wait_for_executors(blueprints: tuple[Blueprint, ...], deadline_s: float) -> None:

@@ -18,23 +18,19 @@ from ..messages.drain import DrainReport, Unfinished
 from ..messages.errors import ChannelLifecycleError, DispatcherDraining
 from ..messages.lifecycle import ExitReason
 from ..messages.names import ChannelName
-from ..messages.restarts import RestartIntensity
 from . import _orders as orders
-from ._closing import Closing, deletion
+from ._closing import Closing
 from ._directory import Directory
 from ._texts import kind_and_text
 from .blueprint import Blueprint
 from .channel_handle import COMMAND_TIMEOUT_S, ChannelHandle
-from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, TheSupervisor, tell
+from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, TheSupervisor, nursery, tell
 from .entry import WorkerEntry
-from .linking import post
+from .linking import ask, post
 from .registration import WorkerRegistration
 from .runtime import here, runtime
 
 logger = logging.getLogger("limen")
-
-RESTARTS = RestartIntensity(max_restarts=10, within_s=10.0)
-"""How often a supervised worker may crash before it is given up."""
 
 
 class Core:
@@ -43,6 +39,8 @@ class Core:
     def __init__(self, supervisor: ActorRef[Any] | None, make_supervisor: Callable[[], ActorRef[Any]]) -> None:
         self.closed = False
         self._lock = runtime().create_lock()
+        self.whole = runtime().create_rlock()
+        """Held while an incarnation of a worker is put down: see `Blueprint`."""
         self.given = supervisor
         """Is not ours to stop."""
         self._make_supervisor = make_supervisor
@@ -123,13 +121,13 @@ class Core:
 
     # --- workers ------------------------------------------------------------------------------------------------
 
-    def register(self, name: ChannelName, blueprint: Blueprint, *, restart: bool) -> WorkerRegistration:
+    def register(self, name: ChannelName, blueprint: Blueprint) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
         self.refuse_new(str(name))
         self.directory.enter(blueprint)
         try:
             if blueprint.owned:
-                self._spawn(str(name), blueprint, restart=restart)
+                self._spawn(str(name), blueprint)
             self._insert(name, blueprint)
             registration = WorkerRegistration(self, blueprint)
             self._check_open(str(name))  # whoever closed it meanwhile may have come too early for this one
@@ -140,20 +138,11 @@ class Core:
             raise ChannelLifecycleError(str(name), kind_and_text(error)) from error
         return registration
 
-    def _spawn(self, name: str, blueprint: Blueprint, *, restart: bool) -> None:
+    def _spawn(self, name: str, blueprint: Blueprint) -> None:
         """Start the participant as a child of the supervisor."""
-        from ..messages.supervision import ChildSpec, RestartType, StartChild
-
-        spec = ChildSpec(
-            id=f"{name}/{blueprint.worker_id}",
-            start=blueprint.start,
-            restart=RestartType.TRANSIENT if restart else RestartType.TEMPORARY,
-            intensity=RESTARTS if restart else None,
-            on_given_up=blueprint.give_up,
-        )
         supervisor = self.supervisor(name)
-        blueprint.live_under(supervisor, spec.id)
-        supervisor.ask(StartChild(spec), timeout=COMMAND_TIMEOUT_S)
+        blueprint.live_under(supervisor, f"{name}/{blueprint.worker_id}")
+        ask(supervisor, nursery().birth(blueprint)).get(timeout=COMMAND_TIMEOUT_S)
 
     def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""
@@ -267,9 +256,9 @@ def _stop_participant(blueprint: Blueprint) -> None:
     if supervisor is None:
         return
     if here.mailbox is not None:
-        tell(supervisor, deletion(blueprint.child_id))
+        tell(supervisor, nursery().removal(blueprint))
         return
     try:
-        supervisor.ask(deletion(blueprint.child_id), timeout=COMMAND_TIMEOUT_S)
+        supervisor.ask(nursery().removal(blueprint), timeout=COMMAND_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the leaving goes on
         logger.debug("the participant of %s is gone, or out of reach: %s", blueprint.worker_id, error)

@@ -20,7 +20,7 @@ class Desk(Inbox):
         super().__init__()
         self._fetched = fetched
         self._unread: dict[str, tuple[Attempt, Envelope]] = {}
-        self._withdrawn: set[str] = set()
+        self._withdrawn: dict[str, None] = {}
 
     def hand_in(self, attempt: Attempt, envelope: Envelope) -> None:
         """Put an attempt's envelope in. A closed desk drops it: the worker is gone, and the channel knows."""
@@ -29,16 +29,16 @@ class Desk(Inbox):
 
     def withdraw(self, message_id: str) -> bool:
         """Take an attempt back that has not been fetched; `False` if it has been."""
-        self._withdrawn.add(message_id)  # first, for a reader that has its envelope in hand already
+        self._withdrawn[message_id] = None  # first, for a reader that has its envelope in hand already
         waiting = self._unread.pop(message_id, None)
         if waiting is None:
-            self._withdrawn.discard(message_id)
+            self._withdrawn.pop(message_id, None)
             return False
         try:
             self._envelopes.remove(waiting[1])
         except (ValueError, IndexError):  # a reader has it, or gets it later, and passes it over
             return True
-        self._withdrawn.discard(message_id)
+        self._withdrawn.pop(message_id, None)
         return True
 
     def try_take(self) -> Envelope | None:
@@ -52,7 +52,7 @@ class Desk(Inbox):
                 return envelope
             if envelope.message_id not in self._withdrawn:
                 return envelope
-            self._withdrawn.discard(envelope.message_id)
+            self._withdrawn.pop(envelope.message_id, None)
         return None
 
     def close(self) -> None:

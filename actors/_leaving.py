@@ -49,10 +49,10 @@ class Leaving:
         blueprint, channel, entry = self._blueprint, self._blueprint.channel, self._blueprint.entry
         assert channel is not None, "a worker that is registered has one"
         assert entry is not None, "a worker that is registered has one"
-        blueprint.origin.drain(self._drained)
+        blueprint.drain(self._drained)
         channel.session.notice(orders.Drain(entry))
-        if blueprint.gone.is_set() or not channel.session.is_reachable:
-            blueprint.origin.say_drained()
+        if blueprint.is_gone or not channel.session.is_reachable:
+            blueprint.say_drained()
 
     def run(self) -> DrainReport:
         """Wait and take the worker out. On an actor's thread, which may not wait, only see to it that it leaves."""
@@ -88,7 +88,7 @@ class Leaving:
         Of several who drain the same worker, all are told the same.
         """
         self._door.take_out(self._blueprint)
-        return DrainReport(unfinished=self._blueprint.origin.unfinished, took_s=self._now() - self._began_s)
+        return DrainReport(unfinished=self._blueprint.unfinished, took_s=self._now() - self._began_s)
 
     def leave_alone(self) -> None:
         """Have it taken out when it is drained, or time is up, by nobody who waits."""

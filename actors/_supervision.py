@@ -29,20 +29,24 @@ _GONE = (ChildState.DOWN, ChildState.WAITING, ChildState.STARTING)
 class RestartWindow:
     """Counts restarts in a window that slides."""
 
+    __slots__ = ("_instants", "limit")
+
     def __init__(self, limit: RestartIntensity) -> None:
         self.limit = limit
-        self._instants: deque[float] = deque()
+        self._instants: deque[float] | None = None
+        """Most children never crash."""
 
     def passed_by(self, now_s: float) -> bool:
         """Count one more restart; say whether it is one too many."""
-        self._instants.append(now_s)
-        while self._instants[0] < now_s - self.limit.within_s:
-            self._instants.popleft()
-        return len(self._instants) > self.limit.max_restarts
+        instants = self._instants = self._instants or deque()
+        instants.append(now_s)
+        while instants[0] < now_s - self.limit.within_s:
+            instants.popleft()
+        return len(instants) > self.limit.max_restarts
 
     def clear(self) -> None:
         """Forget what was."""
-        self._instants.clear()
+        self._instants = None
 
 
 def delay_s(backoff: Backoff | None, tries: int, chance: float) -> float:
@@ -222,10 +226,15 @@ class Supervision:
         killed = ExitReason.killed("it could not be ended")
         return (Abandon(child_id, incarnation), *self.exited(child_id, killed, 0.0))
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `resume` has anything to do."""
+        return bool(self._ended_meanwhile) and self._plan is None
+
     def resume(self, now_s: float) -> Iterable[Order]:
         """Look after those that ended while a group was being restarted. To be called when no order is left."""
         orders: list[Order] = []
-        while self._ended_meanwhile and self._plan is None:
+        while self.has_more:
             child_id = next(iter(self._ended_meanwhile))
             reason = self._ended_meanwhile.pop(child_id)
             child = self.children.get(child_id)

@@ -6,6 +6,7 @@ watch and join the pool by themselves, in that order.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +26,7 @@ from .channel_handle import ChannelHandle
 from .entry import Origin, WorkerEntry
 from .executors._running import failure
 from .life import Watch
-from .runtime import runtime
+from .runtime import Lock, runtime
 from .subscription import Inbox
 from .watching import watch
 from .worker import ExecutorName, WorkerActor, WorkerReport, make_executor
@@ -34,13 +35,40 @@ UNREAD_LIMIT = 1_000
 """How many published messages a worker with an executor keeps for `next`: usually nobody reads them."""
 
 
-class Blueprint:
+class Blueprint(Origin):
     """One worker over all its incarnations. Knows nothing of the registration, which may be dropped at any time."""
+
+    __slots__ = (
+        "__weakref__",
+        "_fetched",
+        "_gone_event",
+        "_grace",
+        "_handlers",
+        "_kind",
+        "_report",
+        "_supervisor_watch",
+        "_whole",
+        "capacity",
+        "channel",
+        "child_id",
+        "entry",
+        "executor",
+        "exit_reason",
+        "inbox",
+        "incarnation",
+        "is_gone",
+        "owned",
+        "participant",
+        "supervised",
+        "supervisor",
+        "worker_id",
+    )
 
     def __init__(
         self,
         worker_id: str,
         capacity: WorkerCapacity,
+        whole: Lock,
         *,
         handlers: Mapping[str, Handler] | None = None,
         executor: ExecutorName = "thread",
@@ -48,71 +76,84 @@ class Blueprint:
         supervised: bool = False,
         grace: Grace = DEFAULT,
     ) -> None:
+        """Keep what is needed to make an incarnation.
+
+        `whole` is held while one is put down, so that no entry is half of it and half of the next; many may share it.
+        """
+        super().__init__()
         self.worker_id = worker_id
         self.capacity = capacity
         self.participant = participant
         self.owned = participant is None
         self.supervised = supervised
-        self.origin = Origin()
         self.incarnation = 0
         self.channel: ChannelHandle | None = None
         self.entry: WorkerEntry | None = None
         self.inbox: Inbox | None = None
-        self.gone = runtime().create_event()
+        self.is_gone = False
+        """Whether there is no incarnation any more, and will be none."""
         self.exit_reason: ExitReason | None = None
         self.executor: Executor | None = None
         self.supervisor: ActorRef[Any] | None = None
         """Under which our participant lives, as the child `child_id`."""
         self.child_id = ""
-        self._supervisor_watch = Watch()
+        self._supervisor_watch: Watch | None = None
         self._handlers = handlers
         self._kind: ExecutorName = executor
         self._grace = grace
-        self._report = WorkerReport()
-        # Held while an incarnation is put together, so that no entry is half of one and half of the next.
-        self._lock = runtime().create_rlock()
-        self._fetched: dict[str, Attempt] = {}
+        self._report: WorkerReport | None = None
+        self._whole = whole
+        self._fetched: dict[str, Attempt] | None = {} if handlers is None else None
+        """Where it fetches its own work: what waits for its answer, by message id."""
+        self._gone_event: threading.Event | None = None
 
     # --- incarnations -------------------------------------------------------------------------------------------
 
     def start(self) -> ActorRef[Any]:
         """Start an incarnation; a later one joins the pool by itself. Never blocks."""
-        with self._lock:
+        report = executor = None
+        if self._handlers is not None:
+            report = WorkerReport()
+            slots = self.capacity.max_concurrent
+            executor = make_executor(self._kind, self._handlers, slots, report, self.worker_id, grace=self._grace)
+        try:
+            participant: ActorRef[Any] = WorkerActor.start(self.worker_id, executor)  # which ends the executor
+        except BaseException:
+            if executor is not None:
+                executor.close()
+            raise
+        with self._whole:
             self.incarnation += 1
-            report = self._report = WorkerReport()
-            self.executor = None
-            if self._handlers is not None:
-                slots = self.capacity.max_concurrent
-                self.executor = make_executor(
-                    self._kind, self._handlers, slots, report, self.worker_id, grace=self._grace
-                )
-            participant: ActorRef[Any] = WorkerActor.start(self.worker_id, self.executor)  # which ends the executor
-            self.participant = participant
+            self.participant, self.executor, self._report = participant, executor, report
             entry = self._next_entry(self.channel) if self.channel is not None else None
-        report.speak_for(participant)
+        if report is not None:
+            report.speak_for(participant)
         if entry is not None:
             self._rejoin(entry)
         return participant
 
     def make_inbox(self) -> Inbox:
         """Make an inbox that fits how the worker is run."""
-        return Desk(self._fetched) if self._handlers is None else Inbox(bound=UNREAD_LIMIT)
+        return Inbox(bound=UNREAD_LIMIT) if self._fetched is None else Desk(self._fetched)
 
     def make_first_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
         """Make the entry of the present incarnation, not yet offered. Later ones follow by themselves."""
-        with self._lock:
+        with self._whole:
             self.channel = channel
             return self._make_entry(channel, inbox)
 
     def _next_entry(self, channel: ChannelHandle) -> WorkerEntry:
-        if self.gone.is_set() and not self.origin.retired:  # it was stopped, and started again on request
+        if self.is_gone and not self.retired:  # it was stopped, and started again on request
             self.exit_reason = None
-            self.gone.clear()
+            self.is_gone = False
+            if self._gone_event is not None:
+                self._gone_event.clear()
         return self._make_entry(channel, self.make_inbox())
 
     def _make_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
         self.inbox = inbox
-        self._report.channel = channel.session
+        if self._report is not None:
+            self._report.channel = channel.session
         executor = self.executor
         self.entry = WorkerEntry(
             self.worker_id,
@@ -121,7 +162,7 @@ class Blueprint:
             self.participant,
             executor.submit if executor is not None else self._hand_in,
             call_off=executor.cancel if executor is not None else self._take_back,
-            origin=self.origin,
+            origin=self,
             executor=executor,
             executor_name=self._kind if executor is not None else "inbox",
             inbox=inbox,
@@ -145,13 +186,14 @@ class Blueprint:
 
     def arm(self, entry: WorkerEntry) -> None:
         """Watch the participant: from now on its end takes the entry out of the pool."""
-        entry.watch = watch(entry.participant, lambda down: self._exited(entry, down))
+        entry.watch = watch(entry.participant, entry.ended)
 
-    def _exited(self, entry: WorkerEntry, down: Down) -> None:
+    def ended(self, entry: WorkerEntry, down: Down) -> None:
+        """Take an incarnation out of the pool that has come to its end."""
         entry.active = False
         entry.exited = down
-        if self.origin.draining:  # it has left, then
-            self.origin.retired = True
+        if self.draining:  # it has left, then
+            self.retired = True
         if not entry.comes_back:
             self.note_gone(down.reason)
         if self.channel is not None:
@@ -159,20 +201,21 @@ class Blueprint:
 
     def give_up(self, reason: ExitReason) -> None:
         """There will be no further incarnation."""
-        self.origin.retired = True
+        self.retired = True
         self.note_gone(reason)
         if self.channel is not None and self.entry is not None:
             self.channel.session.notice(orders.GiveUp(self.entry))
 
     def retire(self) -> None:
         """Offer the worker no more, whatever becomes of it. Any thread, also in a finaliser."""
-        self.origin.retired = True
+        self.retired = True
         if self.entry is not None:
             self.entry.active = False
 
     def let_go(self) -> None:
         """Watch nothing any more, and take no more work."""
-        self._supervisor_watch.cancel()
+        if self._supervisor_watch is not None:
+            self._supervisor_watch.cancel()
         if self.entry is not None and self.entry.watch is not None:
             self.entry.watch.cancel()
         if self.inbox is not None:
@@ -182,18 +225,35 @@ class Blueprint:
         """Remember the first reason for which the worker is gone for good."""
         if self.exit_reason is None:
             self.exit_reason = reason
-        self.gone.set()
-        self.origin.say_drained()
+        self.is_gone = True
+        if self._gone_event is not None:
+            self._gone_event.set()
+        self.say_drained()
+
+    @property
+    def gone(self) -> threading.Event:
+        """The event that is set while it is gone; made for the first who wants to wait for it."""
+        if self._gone_event is None:
+            made = runtime().create_event()
+            with self._whole:
+                if self._gone_event is None:
+                    self._gone_event = made
+        event = self._gone_event
+        if self.is_gone:
+            event.set()
+            if not self.is_gone:  # it was started again just now
+                event.clear()  # type: ignore[unreachable]  # by another thread
+        return event
 
     # --- a worker that fetches its own work ---------------------------------------------------------------------
 
     def respond(self, message_id: str, result: Completed | Failed) -> bool:
         """Take the answer to what was fetched; `False` if it is not wanted (any more)."""
-        attempt = self._fetched.pop(message_id, None)
+        attempt = self._fetched.pop(message_id, None) if self._fetched is not None else None
         if attempt is None:
             return False
         wanted = not attempt.claimed
-        following = self._report.finished(attempt, result)
+        following = self._reporter.finished(attempt, result)
         if following is not None:
             self._hand_in(following)
         return wanted
@@ -208,7 +268,7 @@ class Blueprint:
         try:
             payload = encode_request(request)
         except Exception as error:  # noqa: BLE001 - what cannot be encoded is the caller's failure
-            self._report.finished(attempt, failure(error))
+            self._reporter.finished(attempt, failure(error))
             return
         envelope = Envelope(
             message_id=_message_id(attempt),
@@ -222,7 +282,17 @@ class Blueprint:
     def _take_back(self, attempt: Attempt) -> None:
         """Free the slot of an attempt that was decided before it was fetched; else it is kept until the answer."""
         if attempt.entry.inbox.withdraw(_message_id(attempt)):
-            self._report.returned(attempt, ExitReason.normal())
+            self._reporter.returned(attempt, ExitReason.normal())
+
+    @property
+    def _reporter(self) -> WorkerReport:
+        """What tells the channel; made for a worker without an executor when it first has something to say."""
+        if self._report is None:
+            assert self.channel is not None, "a channel has handed it something"
+            report = WorkerReport()
+            report.channel = self.channel.session
+            self._report = report
+        return self._report
 
 
 def _message_id(attempt: Attempt) -> str:

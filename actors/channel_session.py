@@ -29,7 +29,7 @@ from .attempt import Attempt
 from .channel import ChannelActor
 from .conversation import Conversation
 from .entry import WorkerEntry
-from .linking import post
+from .linking import ask, post
 from .runtime import Reply, here, runtime
 from .subscription import Inbox
 from .watching import watch
@@ -101,7 +101,7 @@ class ChannelSession(Book):
         self.check_open()
         if isinstance(message, orders.Setting):
             return self._order(message, timeout)
-        reply = self.ref().ask(message, block=False)
+        reply = ask(self.ref(), message)
         try:
             return self._answer(reply, message, timeout)
         except (ActorDeadError, ActorCrashed) as error:

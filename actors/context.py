@@ -89,9 +89,15 @@ class WorkerContext:
         _check_capacity(capacity, handlers)
         worker_id = self._core.next_worker_id(str(name))
         blueprint = Blueprint(
-            worker_id, capacity, handlers=handlers, executor=executor, supervised=restart, grace=grace
+            worker_id,
+            capacity,
+            self._core.whole,
+            handlers=handlers,
+            executor=executor,
+            supervised=restart,
+            grace=grace,
         )
-        return self._core.register(name, blueprint, restart=restart)
+        return self._core.register(name, blueprint)
 
     def register_worker_with_participant(
         self, namespace: str, task_queue: str, worker_id: str, participant: Any, capacity: WorkerCapacity
@@ -104,7 +110,8 @@ class WorkerContext:
         name = dispatch_channel(namespace, task_queue)
         _check_capacity(capacity, None)
         _check_worker(worker_id, participant)
-        return self._core.register(name, Blueprint(worker_id, capacity, participant=participant), restart=False)
+        blueprint = Blueprint(worker_id, capacity, self._core.whole, participant=participant)
+        return self._core.register(name, blueprint)
 
     # --- looking ------------------------------------------------------------------------------------------------
 

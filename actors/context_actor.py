@@ -5,7 +5,9 @@ It makes the channels and the supervisor, each on first need, and ends them. It 
 
 from __future__ import annotations
 
+import functools
 import logging
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -142,11 +144,17 @@ class ContextActor(LinkedActor):
             blueprint.channel.session.notice(orders.Leave(blueprint.entry))
         blueprint.let_go()
         if blueprint.supervisor is not None:
-            from ..messages.supervision import DeleteChild
-
-            tell(blueprint.supervisor, DeleteChild(blueprint.child_id))
+            tell(blueprint.supervisor, nursery().removal(blueprint))
         blueprint.note_gone(ExitReason.normal())
         self._directory.forget(blueprint)
+
+
+@functools.cache
+def nursery() -> types.ModuleType:
+    """Give what makes children of workers; supervision is imported with the first of them."""
+    from . import _nursery
+
+    return _nursery
 
 
 def tell(ref: ActorRef[Any], message: object) -> None:

@@ -18,6 +18,8 @@ from .attempt import Attempt, Executor
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
 
+_NOBODY: deque[Conversation] = deque(maxlen=0)
+"""What most entries hold all their lives."""
 OVERFLOW = 1 << 40
 """Added to the load of a worker whose slots are all taken but which still accepts: it comes after all others."""
 
@@ -34,7 +36,7 @@ class Origin:
         """Whether it is to leave once it has done what it has. Any thread may say so."""
         self.unfinished: tuple[Unfinished, ...] = ()
         """What it had when it left."""
-        self._on_drained: deque[Reply[Any]] = deque()
+        self._on_drained: list[Reply[Any]] = []
 
     def drain(self, reply: Reply[Any]) -> None:
         """Note that it is to drain; `reply` is answered when it has nothing more to do, or is gone. Any thread."""
@@ -45,9 +47,12 @@ class Origin:
         """Answer whoever waits for that. Any thread."""
         while self._on_drained:
             try:
-                offer(self._on_drained.popleft(), None)
+                offer(self._on_drained.pop(0), None)
             except IndexError:  # another thread was quicker
                 return
+
+    def ended(self, entry: WorkerEntry, down: Down) -> None:
+        """Take note that an incarnation has ended. Called once for each, on the thread that notices."""
 
 
 class WorkerEntry:
@@ -124,7 +129,7 @@ class WorkerEntry:
         self.attempts: set[Attempt] = set()
         self.manual = 0
         """Slots that the worker's owner says are taken, apart from what the channel gave it."""
-        self.held: deque[Conversation] = deque()
+        self.held = _NOBODY
         """Requests that wait for exactly this worker; those that have to run alone are among them."""
         self.alone = False
         """Whether a suspect runs here, and so nothing else may."""
@@ -143,6 +148,10 @@ class WorkerEntry:
         self.group: Any = None
         self.counted: int | None = None
         """With how many slots taken it counts in its group, where that is counted."""
+
+    def ended(self, down: Down) -> None:
+        """Hear of its participant's end: what its watch calls."""
+        self.origin.ended(self, down)
 
     @property
     def queued(self) -> int:
@@ -194,6 +203,8 @@ class WorkerEntry:
         """Let a request wait for this worker and no other."""
         conversation.phase = WAITING
         conversation.waits_for = self
+        if self.held is _NOBODY:
+            self.held = deque()
         self.held.append(conversation)
 
     def next_held(self) -> Conversation | None:

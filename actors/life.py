@@ -5,7 +5,6 @@ One `Life` belongs to one actor. Its watches fire exactly once, whatever the ord
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from ..messages.lifecycle import Down, ExitReason
 logger = logging.getLogger("limen")
 
 OnExit = Callable[[Down], object]
-
-_keys = itertools.count()
 
 
 class Watch:
@@ -37,50 +34,69 @@ class Watch:
             cancel()
 
 
+class _ActorWatch(Watch):
+    """A watch on an actor of ours. There is one for each worker, so it carries no function of its own."""
+
+    __slots__ = ("_watchers",)
+
+    def __init__(self, watchers: dict[Watch, OnExit]) -> None:
+        self.cancelled = False
+        self._watchers = watchers
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self._watchers.pop(self, None)
+
+
+_turning_point = threading.RLock()
+"""Held while an actor's beginning, its end or a wish to be told of that is put down, by all of them: nothing else
+happens meanwhile. Reentrant: a finaliser may watch or die in the middle of another such step."""
+
+
 class Life:
     """From the first breath to the last notice."""
 
-    __slots__ = ("_lock", "_watchers", "begun", "deferred", "ended_by", "links", "monitors", "over", "stop_replies")
+    __slots__ = ("_watchers", "begun", "deferred", "ended_by", "links", "monitors", "over", "stop_replies")
 
     def __init__(self) -> None:
-        # Reentrant: a finaliser may watch or die in the middle of another such step.
-        self._lock = threading.RLock()
-        self._watchers: dict[int, OnExit] = {}
+        self._watchers: dict[Watch, OnExit] = {}
         self.begun = False
         self.over = False
         """Whether the notices are out; from then on a watch is answered with `noproc`."""
         self.ended_by: ExitReason | None = None
         """Why it ends; set before it is over."""
         self.links: dict[str, Any] = {}
-        self.monitors: set[Watch] = set()
+        self.monitors: dict[Watch, None] = {}
         """What it watches itself, to be dropped with it."""
-        self.deferred: list[Any] = []
-        self.stop_replies: list[Any] = []
+        self.deferred: list[Any] | tuple[()] = ()
+        """Replies that its handlers have put off."""
+        self.stop_replies: tuple[Any, ...] = ()
 
     def claim(self) -> bool:
         """Take the right to begin, or to call it off; `True` for the first caller only."""
-        with self._lock:
+        with _turning_point:
             first = not self.begun
             self.begun = True
         return first
 
     def watch(self, on_exit: OnExit) -> Watch | None:
         """Have `on_exit(down)` called once by the dying thread; `None` if it is too late for that."""
-        key = next(_keys)
-        with self._lock:
+        made = _ActorWatch(self._watchers)
+        with _turning_point:
             if self.over:
                 return None
-            self._watchers[key] = on_exit
-        return Watch(lambda: self._watchers.pop(key, None))
+            self._watchers[made] = on_exit
+        return made
 
     def finish(self, down: Down) -> None:
         """Tell every watcher, once, and nobody afterwards."""
-        with self._lock:
+        with _turning_point:
             if self.over:
                 return
             self.over = True
-            watchers, self._watchers = self._watchers, {}
-        for on_exit in watchers.values():
+            told = list(self._watchers.values())
+            self._watchers.clear()
+        for on_exit in told:
             try:
                 on_exit(down)
             except BaseException:

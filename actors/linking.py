@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 import attrs
-from pykka import ActorDeadError, ActorRef
+from pykka import ActorDeadError, ActorRef, Future
 
 from ..messages.lifecycle import Down, ExitReason
 from .life import Life, Watch
@@ -21,14 +21,15 @@ from .runtime import runtime
 class Link:
     """Two actors that share their fate."""
 
-    ends: tuple[ActorRef[Any], ActorRef[Any]]
+    one: ActorRef[Any]
+    two: ActorRef[Any]
     watch: Watch | None = None
     """On an end that is not ours; ours know their links and tell by themselves."""
     cut: bool = False
 
     def other(self, ref: ActorRef[Any]) -> ActorRef[Any]:
         """Give the end that is not this one."""
-        return self.ends[1] if ref.actor_urn == self.ends[0].actor_urn else self.ends[0]
+        return self.two if ref.actor_urn == self.one.actor_urn else self.one
 
     def drop_watch(self) -> None:
         """Watch no end any more."""
@@ -67,6 +68,20 @@ def notify(ref: ActorRef[Any], message: object) -> bool:
     except ActorDeadError:
         return False
     return True
+
+
+def ask(ref: ActorRef[Any], message: object) -> Future[Any]:
+    """Do as `ref.ask(message, block=False)` does; an idle actor that never blocks answers on this thread, for less.
+
+    Never blocks. Each sender's messages are handled in their order all the same.
+    """
+    inbox: Any = ref.actor_inbox
+    try:
+        borrow, answer = inbox.borrow, inbox.owner.answer_here
+    except AttributeError:  # it has a thread, is not one of ours, or has just ended and left its inbox to its ref
+        return ref.ask(message, block=False)
+    answered: Future[Any] | None = borrow(answer, message) if inbox.empty() else None
+    return answered if answered is not None else ref.ask(message, block=False)
 
 
 def post(ref: ActorRef[Any], message: object) -> None:
@@ -125,7 +140,7 @@ class Entered(Enum):
 
 def enter_link(link: Link, mine: Life, other: Life | None) -> Entered:
     """Enter a link at both its ends."""
-    one, two = link.ends
+    one, two = link.one, link.two
     with _linking:
         if mine is other or two.actor_urn in mine.links:
             return Entered.NOT
@@ -150,8 +165,8 @@ def cut_link(link: Link) -> None:
     """Take a link from both its ends. An exit by it that is on its way is not heard."""
     link.cut = True
     with _linking:
-        for one, other in (link.ends, link.ends[::-1]):
-            life = life_of(one)
+        for end, other in ((link.one, link.two), (link.two, link.one)):
+            life = life_of(end)
             if life is not None and life.links.get(other.actor_urn) is link:
                 del life.links[other.actor_urn]
     link.drop_watch()

@@ -61,6 +61,15 @@ class LinkedActor(ThreadingActor):
     ask_errors_crash: ClassVar[bool] = False
     """Say `True` where an exception ends the actor under `ask` as it does under `tell`."""
 
+    # What every actor begins with, and most keep: defaults of the class.
+    _begun = _started = _ended = _winding_up = False
+    _listed = True
+    _now_handling: object = None
+    _since_s = 0.0
+    _now_reply: Any = None
+    _sweep_at = 64
+    _parent_urn: str | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a subclass that would break the funnel by a name it happens to choose."""
         super().__init_subclass__(**kwargs)
@@ -69,22 +78,16 @@ class LinkedActor(ThreadingActor):
             raise TypeError(f"{cls.__name__} defines {', '.join(taken)}, which LinkedActor keeps for itself; rename it")
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        self._runtime = runtime()
+        self._runtime = current = runtime()
         self._life = Life()
-        self._begun = self._started = self._ended = self._winding_up = False
-        self._listed = True
-        self._clock = self._runtime.now
-        self._now_handling: object = None
-        self._since_s = 0.0
-        self._now_reply: Any = None
-        self._sweep_at = 64
+        self._clock = current.now
         parent = here.mailbox
-        self._parent_urn: str | None = parent.owner.actor_urn if parent is not None else None
-        self._born_s = self._clock()
+        if parent is not None:
+            self._parent_urn = parent.owner.actor_urn
         # What Pykka's own __init__ does, but for a URN that costs no system call.
-        self.actor_urn = self._runtime.new_urn()
+        self.actor_urn = current.new_urn()
         self.actor_inbox = self._create_actor_inbox()
-        self.actor_stopped = self._runtime.create_event()
+        self.actor_stopped = current.create_event()
         self._actor_ref = ActorRef(self)
 
     # --- starting -----------------------------------------------------------------------------------------------
@@ -94,15 +97,16 @@ class LinkedActor(ThreadingActor):
         cls, *args: Any, **kwargs: Any
     ) -> ActorRef[Self]:
         """Start the actor. Raises what `__init__` raises, or `RuntimeError` when no thread can be had."""
-        return cls._launch(lambda _: None, args, kwargs)
+        return cls._launch(None, args, kwargs)
 
     @classmethod
-    def _launch(cls, prepare: Callable[[Self], None], args: Any, kwargs: Any) -> ActorRef[Self]:
+    def _launch(cls, prepare: Callable[[Self], None] | None, args: Any, kwargs: Any) -> ActorRef[Self]:
         actor = cls(*args, **kwargs)
         assert actor.actor_ref is not None, "did you forget to call super().__init__() in your override?"
-        ActorRegistry.register(actor.actor_ref)
+        _register(actor._actor_ref)
         try:
-            prepare(actor)
+            if prepare is not None:
+                prepare(actor)
             actor._start_actor_loop()
         except BaseException as error:
             if actor._life.claim():  # no thread has begun to run it, and none will
@@ -124,7 +128,7 @@ class LinkedActor(ThreadingActor):
 
         Linking to an actor that is gone already counts as its abnormal end (`noproc`).
         """
-        link = Link((self.actor_ref, ref))
+        link = Link(self.actor_ref, ref)
         other = life_of(ref)
         entered = enter_link(link, self._life, other)
         if entered is Entered.NOT:
@@ -149,11 +153,11 @@ class LinkedActor(ThreadingActor):
         """
         made = Watch()
         monitors = self._life.monitors
-        monitors.add(made)
+        monitors[made] = None
         inner = watch(participant, lambda down: notify(self.actor_ref, Notice(made, down)))
 
         def drop() -> None:
-            monitors.discard(made)
+            monitors.pop(made, None)
             inner.cancel()
 
         made._cancel = drop  # noqa: SLF001 - the two halves of one watch
@@ -192,7 +196,7 @@ class LinkedActor(ThreadingActor):
         """
         reply = self._now_reply if self._now_reply is not None else self._runtime.create_future()
         self._now_reply = None
-        waiting = self._life.deferred
+        waiting = self._life.deferred = self._life.deferred or []
         if len(waiting) >= self._sweep_at:
             waiting[:] = [each for each in waiting if not each.done()]
             self._sweep_at = max(64, 2 * len(waiting))
@@ -228,8 +232,11 @@ class LinkedActor(ThreadingActor):
             here.mailbox = None
 
     def begin_pooled(self) -> None:
-        """Take the first turn of an actor that is run by the pool."""
-        self.actor_inbox.put_notice(_BEGIN)  # type: ignore[attr-defined]
+        """Take the first turn of an actor that is run by the pool; one that does nothing on it has begun already."""
+        if type(self).on_start is ThreadingActor.on_start:
+            self._begun = self._started = self._life.claim()
+        else:
+            self.actor_inbox.put_notice(_BEGIN)  # type: ignore[attr-defined]
 
     def serve(self, budget: int) -> int:
         """Handle messages until there are none or the budget is spent; give back what is left of it.
@@ -248,6 +255,18 @@ class LinkedActor(ThreadingActor):
         if stopped.is_set():
             self._end()
         return budget
+
+    def answer_here(self, message: object) -> Reply[Any]:
+        """Handle one message as an ask, on a borrowed turn; give the reply. Raises nothing."""
+        before, host, reply = here.mailbox, here.host, self._runtime.create_future()
+        here.mailbox, here.host = self.actor_inbox, before
+        try:
+            self._step(Envelope(message, reply))
+        finally:
+            here.mailbox, here.host = before, host
+        if self.actor_stopped.is_set():
+            self._end()
+        return reply
 
     def _begin(self) -> None:
         self._begun = True
@@ -290,13 +309,13 @@ class LinkedActor(ThreadingActor):
     def _notified(self, notice: Notice) -> Any:
         if notice.watch.cancelled:
             return None
-        self._life.monitors.discard(notice.watch)
+        self._life.monitors.pop(notice.watch, None)
         return self.on_receive(notice.down)
 
     def _stop_asked(self) -> None:
         """Stop in good order. Whoever asked is answered last, after the notices."""
         if self._now_reply is not None:
-            self._life.stop_replies.append(self._now_reply)
+            self._life.stop_replies += (self._now_reply,)
             self._now_reply = None
         try:
             at_once = self.on_stop_asked()
@@ -409,13 +428,21 @@ class LinkedActor(ThreadingActor):
 
 _BEGIN = object()
 
-_STATE = """
-_begun _born_s _clock _ended _life _listed _now_handling _now_reply _parent_urn _runtime _since_s _started _sweep_at
-_winding_up
-"""
-_OUR_NAMES.update(_STATE.split())
+_OUR_NAMES.update(("_clock", "_life", "_runtime"))
 _OUR_NAMES.update(name for name in vars(LinkedActor) if name.startswith("_") and not hasattr(ThreadingActor, name))
-_OUR_NAMES.update(("begin_pooled", "serve"))
+_OUR_NAMES.update(("answer_here", "begin_pooled", "serve"))
+
+
+_pykka_logger = logging.getLogger("pykka")
+
+
+def _register(ref: ActorRef[Any]) -> None:
+    """Enter an actor in Pykka's registry, as Pykka does, but for a log text that is made and not used."""
+    if _pykka_logger.isEnabledFor(logging.DEBUG):
+        ActorRegistry.register(ref)
+        return
+    with ActorRegistry._actor_refs_lock:  # noqa: SLF001 - Pykka's own way makes the text first
+        ActorRegistry._actor_refs.append(ref)  # noqa: SLF001 - as above
 
 
 def _unregister(ref: ActorRef[Any]) -> None:

@@ -73,7 +73,7 @@ class WorkerRegistration:
     @property
     def is_active(self) -> bool:
         """Whether the worker is in the pool, or will be again when its supervisor has restarted it."""
-        return not self._blueprint.gone.is_set()
+        return not self._blueprint.is_gone
 
     @property
     def exit_reason(self) -> ExitReason | None:
@@ -210,7 +210,7 @@ class WorkerRegistration:
 
     @property
     def _is_draining(self) -> bool:
-        return self._blueprint.origin.draining and self.is_active
+        return self._blueprint.draining and self.is_active
 
     def __enter__(self) -> Self:
         """Unregister at the end of the block."""

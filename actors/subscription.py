@@ -18,6 +18,10 @@ from .runtime import Reply, offer, runtime
 __all__ = ["Inbox", "Predicate", "Subscription"]
 
 
+_NOTHING: deque[Envelope] = deque(maxlen=0)
+"""What an inbox holds that was never given anything."""
+
+
 class Inbox:
     """What envelopes are put into, in order. Any thread may read; one at a time may put.
 
@@ -29,13 +33,14 @@ class Inbox:
 
     def __init__(self, *, predicate: Predicate | None = None, bound: int | None = None, defer: int = 0) -> None:
         """Accept `bound` unread envelopes (`None`: any number), defer as many as `defer` more, and reject the rest."""
-        _check_bounds(bound, defer)
+        if bound is not None or defer:
+            _check_bounds(bound, defer)
         self.filter = Filter(predicate) if predicate is not None else None
         self.bound = bound
         self.closed = False
         self._deferrable = defer
-        self._envelopes: deque[Envelope] = deque()
-        self._readers: deque[Reply[None]] = deque()
+        self._envelopes = _NOTHING
+        self._readers: list[Reply[None]] = []
 
     @property
     def depth(self) -> int:
@@ -52,7 +57,7 @@ class Inbox:
         status = self._status()
         if status is AckStatus.REJECTED:
             return status
-        self._envelopes.append(envelope)
+        self._put(envelope)
         self._wake_readers()
         return status if self._is_kept() else None
 
@@ -96,6 +101,13 @@ class Inbox:
         self._envelopes.clear()
         self._wake_readers()
 
+    def _put(self, envelope: Envelope) -> None:
+        """Keep an envelope. Most inboxes are never given any, so what holds them is made for the first one."""
+        if self._envelopes is _NOTHING:
+            self._envelopes = deque((envelope,))
+        else:
+            self._envelopes.append(envelope)
+
     def _is_kept(self) -> bool:
         """Look again after a put: an inbox that was closed meanwhile keeps nothing."""
         if self.closed:
@@ -126,7 +138,7 @@ class Inbox:
         """Wake all that wait now: one of them gets it, the others look and wait again."""
         for _ in range(len(self._readers)):
             try:
-                offer(self._readers.popleft(), None)
+                offer(self._readers.pop(0), None)
             except IndexError:
                 return
 

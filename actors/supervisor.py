@@ -274,7 +274,7 @@ class SupervisorActor(LinkedActor):
         queue = deque(orders)
         while queue:
             queue.extend(self._carry_out_one(queue.popleft()))
-            if not queue:
+            if not queue and self._core.has_more:
                 queue.extend(self._core.resume(self._runtime.now()))
         if self._postponed:
             self._do_postponed()
@@ -320,10 +320,11 @@ class SupervisorActor(LinkedActor):
 
     def _start_by(self, spec: ChildSpec) -> ActorRef[Any]:
         start = spec.start
-        if isinstance(start, type) and issubclass(start, LinkedActor):
-            return self.spawn_link(start, *spec.args, **spec.kwargs)
-        if isinstance(start, type) and issubclass(start, Actor):
-            start = start.start
+        if isinstance(start, type):
+            if issubclass(start, LinkedActor):
+                return self.spawn_link(start, *spec.args, **spec.kwargs)
+            if issubclass(start, Actor):
+                start = start.start
         ref = start(*spec.args, **spec.kwargs)
         if not isinstance(ref, ActorRef):
             raise TypeError(f"the start of child {spec.id!r} must return an ActorRef, not {type(ref).__name__}")

@@ -43,6 +43,8 @@ def watch(participant: Any, on_exit: OnExit) -> Watch:
     Does not block. `on_exit` runs on the thread that notices the death and must not block: send a message.
     Raises `TypeError` for something that cannot be watched.
     """
+    if type(participant) is ActorRef:  # the usual case, for which there is nothing to look up
+        return _watch_actor(participant, on_exit)
     return watchable(participant, on_exit)
 
 

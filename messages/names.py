@@ -3,6 +3,7 @@
 Knows the grammar and nothing else. Text is kept as given: no trimming, no case folding, no Unicode normalisation.
 """
 
+import functools
 import re
 from enum import StrEnum
 from typing import Never, Self
@@ -65,6 +66,12 @@ class ChannelName:
             object.__setattr__(name, field, value)
         return name
 
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def _dispatch(cls, namespace: str, task_queue: str) -> Self:
+        """Make the same name only once, as long as it is in use. Both parts are of the very type `str`."""
+        return cls._of(ChannelKind.DISPATCH, namespace, task_queue)
+
     @property
     def task_queue(self) -> str:
         """The task queue of a dispatch channel; other kinds have none and raise `AttributeError`."""
@@ -88,7 +95,9 @@ class ChannelName:
 
 def dispatch_channel(namespace: str, task_queue: str) -> ChannelName:
     """Name the channel on which a task queue's requests are handed to workers."""
-    return ChannelName._of(ChannelKind.DISPATCH, namespace, task_queue)  # noqa: SLF001 - the one way in
+    if type(namespace) is str and type(task_queue) is str:
+        return ChannelName._dispatch(namespace, task_queue)  # noqa: SLF001 - the one way in
+    return ChannelName._of(ChannelKind.DISPATCH, namespace, task_queue)  # noqa: SLF001 - as above
 
 
 def signal_channel(namespace: str, workflow_id: str) -> ChannelName:

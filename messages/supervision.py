@@ -34,12 +34,15 @@ __all__ = [
 ]
 
 
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
+
+
 def _as_tuple(given: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(given)
 
 
 def _frozen(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    return types.MappingProxyType(dict(given))
+    return types.MappingProxyType(dict(given)) if given else _NONE
 
 
 def _natural(_instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -104,7 +107,7 @@ class ChildSpec:
     start: Callable[..., Any]
     """An actor class, or a function that starts an actor and returns its ref. A class is started already linked."""
     args: tuple[Any, ...] = attrs.field(default=(), converter=_as_tuple)
-    kwargs: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen, hash=False)
+    kwargs: Mapping[str, Any] = attrs.field(default=_NONE, converter=_frozen, hash=False)
     restart: RestartType = attrs.field(default=RestartType.PERMANENT, converter=RestartType)
     shutdown_timeout_s: float | None = attrs.field(default=5.0, validator=_natural)
     """How long it may take to stop before it is killed; `None` is for ever, 0 kills at once."""
@@ -114,6 +117,36 @@ class ChildSpec:
     """Instead of the supervisor's."""
     on_given_up: Callable[[Any], object] | None = None
     """Called with the `ExitReason`, on the supervisor's thread, when this child is given up. Must not block."""
+
+
+(
+    _SET_ID,
+    _SET_START,
+    _SET_ARGS,
+    _SET_KWARGS,
+    _SET_RESTART,
+    _SET_SHUTDOWN,
+    _SET_INTENSITY,
+    _SET_BACKOFF,
+    _SET_GIVEN_UP,
+) = (getattr(ChildSpec, name).__set__ for name in attrs.fields_dict(ChildSpec))
+
+
+def spec_like(
+    template: ChildSpec, child_id: str, start: Callable[..., Any], on_given_up: Callable[[Any], object] | None
+) -> ChildSpec:
+    """Make a specification that differs from a checked one in these, without checking all the rest again."""
+    spec = object.__new__(ChildSpec)
+    _SET_ID(spec, child_id)
+    _SET_START(spec, start)
+    _SET_ARGS(spec, template.args)
+    _SET_KWARGS(spec, template.kwargs)
+    _SET_RESTART(spec, template.restart)
+    _SET_SHUTDOWN(spec, template.shutdown_timeout_s)
+    _SET_INTENSITY(spec, template.intensity)
+    _SET_BACKOFF(spec, template.backoff)
+    _SET_GIVEN_UP(spec, on_given_up)
+    return spec
 
 
 @attrs.frozen

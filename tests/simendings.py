@@ -1,7 +1,7 @@
 """Scenarios of how a dispatch ends: time-out, crash, cancellation, completion, drain and close, all at once.
 
-Each on threads, on event loops and in child processes. Whatever meets: one outcome each, slots back to zero, and the count
-of abandoned runs right.
+Each on threads, on event loops and in child processes. Whatever meets: one outcome each, slots back to zero, and the
+count of abandoned runs right.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ tally = Tally()
 
 
 @activity(queue=QUEUE, max_crashes=50)
-def take(number: int, takes_s: float, deaf: bool) -> int:
+def take(number: int, takes_s: float, deaf: bool) -> int:  # noqa: FBT001 - an activity's arguments have names of their own
     """Take that long; one that is not deaf ends when it is told."""
     tally.begin(number)
     if deaf:
@@ -85,7 +85,7 @@ def take(number: int, takes_s: float, deaf: bool) -> int:
 
 
 @activity(queue=QUEUE, max_crashes=50)
-async def take_async(number: int, takes_s: float, deaf: bool) -> int:
+async def take_async(number: int, takes_s: float, deaf: bool) -> int:  # noqa: FBT001 - an activity's arguments have names of their own
     """The same on an event loop."""
     tally.begin(number)
     loop = asyncio.get_running_loop()

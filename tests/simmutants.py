@@ -66,7 +66,7 @@ def down_after_the_next_dispatch(monkeypatch: Any) -> None:
         assert blueprint.channel is not None
         blueprint.channel.session.ref().tell(_orders.WorkerDown(entry, down))
 
-    monkeypatch.setattr(Blueprint, "_exited", told_in_turn)
+    monkeypatch.setattr(Blueprint, "ended", told_in_turn)
 
 
 @mutant("work_survives_processes")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from ._call import call_class
+from ._call import Call, call_class
 from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
 from ._options import Seconds
@@ -157,7 +157,7 @@ class Limen(QueueControls):
     def _call(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
         given, named = activity.signature.bind(args, kwargs)
-        port = self._ports.get(activity.queue) or self._port(activity.queue)
+        port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
         call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)

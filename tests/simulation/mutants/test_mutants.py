@@ -3,8 +3,8 @@
 import logging
 
 import pytest
-import simmutants
 import simendings  # noqa: F401 - its scenarios are listed with the others
+import simmutants
 import simqueues  # noqa: F401 - as above
 import simscenarios
 
