@@ -20,6 +20,7 @@ from ..actors.context import WorkerContext
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
+from ..messages.drain import DrainReport, Waiting
 from ..messages.errors import BrokerError, ChannelLifecycleError, DecodeError
 from ..messages.grace import Grace
 from ..messages.pool import PoolRow
@@ -83,15 +84,15 @@ class RabbitEngine:
         """Give the way to the broker for one queue."""
         return RabbitPort(self, topology.channel_of(self._namespace, queue), self._local.port(queue))
 
-    def close(self, timeout: float) -> None:
-        """Take no more, end what runs here, and leave."""
+    def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
+        """Take no more, carry what runs here to its end if there is time, and leave."""
         if self._closed:
-            return
+            return self._local.close(timeout, drain=drain, waiting=waiting)
         self._closed = True
         self._requester.close()
         self._host.stop(min(timeout, 2.0))
         try:
-            self._local.close(timeout)
+            return self._local.close(timeout, drain=drain, waiting=waiting)
         finally:
             self._io.close(timeout)
             self._desk.close(timeout)
