@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from ._call import call_class
+from ._call import Call, call_class
 from ._controls import QueueControls
 from ._engine import EmbeddedEngine, Engine, Port
 from ._options import Seconds
