@@ -40,6 +40,10 @@ from limen.testing import Child, Faults, Simulation
 
 THREADS, LOOPS, PROCESSES = "thread", "asyncio", "process"
 
+DEAF = "deaf"
+MANNERS = ("polite", "polite", DEAF)
+"""Whether an activity ends when it is told, or goes on."""
+
 INSTANTS_S = (0.5, 1.0, 1.0, 1.0, 2.0)
 """When things happen: most of them as an activity ends."""
 
@@ -73,10 +77,10 @@ tally = Tally()
 
 
 @activity(queue=QUEUE, max_crashes=50)
-def take(number: int, takes_s: float, deaf: bool) -> int:  # noqa: FBT001 - an activity's arguments have names of their own
+def take(number: int, takes_s: float, manner: str) -> int:
     """Take that long; one that is not deaf ends when it is told."""
     tally.begin(number)
-    if deaf:
+    if manner == DEAF:
         limen.sleep(takes_s)
     elif current().wait_cancelled(takes_s):
         return -1
@@ -85,7 +89,7 @@ def take(number: int, takes_s: float, deaf: bool) -> int:  # noqa: FBT001 - an a
 
 
 @activity(queue=QUEUE, max_crashes=50)
-async def take_async(number: int, takes_s: float, deaf: bool) -> int:  # noqa: FBT001 - an activity's arguments have names of their own
+async def take_async(number: int, takes_s: float, manner: str) -> int:
     """The same on an event loop."""
     tally.begin(number)
     loop = asyncio.get_running_loop()
@@ -94,13 +98,13 @@ async def take_async(number: int, takes_s: float, deaf: bool) -> int:  # noqa: F
         try:
             await asyncio.sleep(left_s)
         except asyncio.CancelledError:
-            if not deaf:
+            if manner != DEAF:
                 raise
     tally.ended[number] += 1
     return 2 * number
 
 
-def taking(kind: str) -> Activity[[int, float, bool], int]:
+def taking(kind: str) -> Activity[[int, float, str], int]:
     """Give the activity for workers of a kind."""
     return take_async if kind == LOOPS else take
 
@@ -167,8 +171,26 @@ class Happened:
     """Whether a worker was taken out."""
     closed: bool = False
 
+    def cancel(self, handle: Handle[int], number: int) -> None:
+        """Cancel one."""
+        self.cancelled.add(number)
+        handle.cancel()
 
-LIMITS: tuple[dict[str, float], ...] = (
+    def take_out(self, worker: Any, drain_s: float | None) -> None:
+        """Unregister a worker, or drain it for so long."""
+        self.left = True
+        if drain_s is None:
+            worker.unregister()
+        else:
+            worker.drain(drain_s)
+
+    def close(self, app: Limen) -> None:
+        """Close the application."""
+        self.closed = True
+        app.close()
+
+
+LIMITS: tuple[dict[str, Any], ...] = (
     {},
     {"start_to_close": 1.0},
     {"start_to_close": 0.5},
@@ -179,7 +201,7 @@ LIMITS: tuple[dict[str, float], ...] = (
 )
 
 
-def explain(handle: Handle[int], number: int, limits: dict[str, float], happened: Happened) -> BaseException | None:
+def explain(handle: Handle[int], number: int, limits: dict[str, Any], happened: Happened) -> BaseException | None:
     """Claim that an outcome is one of those that could be, and give its error."""
     error = handle.exception(0)
     match error:
@@ -227,12 +249,12 @@ def everything_ends(kind: str, sim: Simulation, *, closing: bool) -> None:
             limits = luck.choice(LIMITS)
             retry = Retry(max_attempts=2, initial=0.5) if luck.random() < 0.3 else None
             call = taking(kind).options(retry=retry, **limits)
-            handle = app.dispatch(call, number, luck.choice((0.5, 1.0, 1.0, 3.0)), luck.random() < 0.3)
-            handle.add_done_callback(lambda _, number=number: told.update([number]))
+            handle = app.dispatch(call, number, luck.choice((0.5, 1.0, 1.0, 3.0)), luck.choice(MANNERS))
+            handle.add_done_callback(functools.partial(_note, told, number))
             asked.append((handle, number, limits))
         deeds = _deeds(sim, app, workers, asked, happened)
         if closing:
-            deeds.append(functools.partial(_close, app, happened))
+            deeds.append(functools.partial(happened.close, app))
         threads = [
             runtime().start_thread(functools.partial(_do_at, luck.choice(INSTANTS_S), deed), f"doer-{number}")
             for number, deed in enumerate(deeds)
@@ -258,6 +280,10 @@ def everything_ends(kind: str, sim: Simulation, *, closing: bool) -> None:
     sim.sometimes("one was tried again", any(len(handle.attempts) > 1 for handle, _, _ in asked))
 
 
+def _note(told: Counter[int], number: int, _: Handle[int]) -> None:
+    told[number] += 1
+
+
 def _do_at(at_s: float, deed: Callable[[], object]) -> None:
     limen.sleep(at_s)
     with contextlib.suppress(ChannelLifecycleError):
@@ -270,34 +296,18 @@ def _deeds(
     """Choose what happens beside the activities themselves."""
     luck = sim.random
 
-    def cancel(handle: Handle[int], number: int) -> None:
-        happened.cancelled.add(number)
-        handle.cancel()
-
-    def take_out(worker: Any, drain_s: float | None) -> None:
-        happened.left = True
-        if drain_s is None:
-            worker.unregister()
-        else:
-            worker.drain(drain_s)
-
     def crash(worker: Any) -> None:
         with contextlib.suppress(LookupError):
             sim.crash(worker)
 
     deeds: list[Callable[[], object]] = [
-        functools.partial(cancel, handle, number) for handle, number, _ in luck.sample(asked, 2)
+        functools.partial(happened.cancel, handle, number) for handle, number, _ in luck.sample(asked, 2)
     ]
     if luck.random() < 0.5:
-        deeds.append(functools.partial(take_out, workers[0], luck.choice((None, 0.0, 0.5, 2.0))))
+        deeds.append(functools.partial(happened.take_out, workers[0], luck.choice((None, 0.0, 0.5, 2.0))))
     if luck.random() < 0.5:
         deeds.append(functools.partial(crash, workers[1].participant))
     return deeds
-
-
-def _close(app: Limen, happened: Happened) -> None:
-    happened.closed = True
-    app.close()
 
 
 @on_each(THREADS, LOOPS, PROCESSES)
@@ -331,18 +341,20 @@ def two_ends_meet(kind: str, sim: Simulation) -> None:
     happened = Happened()
     told: list[object] = []
     ends = luck.sample(("limit", "total", "cancel", "crash", "drain", "unregister", "close"), 2)
-    limits = {limit: 1.0 for end, limit in (("limit", "start_to_close"), ("total", "schedule_to_close")) if end in ends}
+    limits: dict[str, Any] = {
+        limit: 1.0 for end, limit in (("limit", "start_to_close"), ("total", "schedule_to_close")) if end in ends
+    }
     with Limen() as app:
         with sim.calm():
             worker = app.worker(QUEUE, [taking(kind)], executor=kind, grace=0.0)  # type: ignore[arg-type]
-        handle = app.dispatch(taking(kind).options(**limits), 1, 1.0, luck.random() < 0.5)
+        handle = app.dispatch(taking(kind).options(**limits), 1, 1.0, luck.choice(MANNERS))
         handle.add_done_callback(told.append)
-        deeds = {
-            "cancel": lambda: (happened.cancelled.add(1), handle.cancel()),
-            "crash": lambda: sim.crash(worker.participant),
-            "drain": lambda: (setattr(happened, "left", True), worker.drain(0.5)),
-            "unregister": lambda: (setattr(happened, "left", True), worker.unregister()),
-            "close": lambda: _close(app, happened),
+        deeds: dict[str, Callable[[], object]] = {
+            "cancel": functools.partial(happened.cancel, handle, 1),
+            "crash": functools.partial(sim.crash, worker.participant),
+            "drain": functools.partial(happened.take_out, worker, 0.5),
+            "unregister": functools.partial(happened.take_out, worker, None),
+            "close": functools.partial(happened.close, app),
         }
         for end in ends:
             if end in deeds:
@@ -409,7 +421,7 @@ def what_does_not_end_costs_no_slot(kind: str, sim: Simulation) -> None:
     watch_endings(sim)
     deaf, other = (hold_async, well_async) if kind == LOOPS else (hold, well)
     with Limen() as app:
-        app.worker(QUEUE, [deaf, other], max_concurrent=2, executor=kind, grace=0.5)  # type: ignore[arg-type, list-item]
+        app.worker(QUEUE, [deaf, other], max_concurrent=2, executor=kind, grace=0.5)  # type: ignore[arg-type]
         handles = []
         for number in range(4):
             limited = sim.random.random() < 0.5
@@ -439,7 +451,7 @@ def a_slot_that_was_kept_comes_back(kind: str, sim: Simulation) -> None:
     deaf, _ = (hold_async, well_async) if kind == LOOPS else (hold, well)
     most = sim.random.randrange(3)
     with Limen() as app:
-        app.worker(QUEUE, [deaf], max_concurrent=4, executor=kind, grace=0.5, max_abandoned=most)  # type: ignore[arg-type, list-item]
+        app.worker(QUEUE, [deaf], max_concurrent=4, executor=kind, grace=0.5, max_abandoned=most)  # type: ignore[arg-type]
         handles = [app.dispatch(deaf, number) for number in range(4)]
         sim.run(lambda: len(tally.gates) == 4)
         for handle in handles:

@@ -46,6 +46,14 @@ _PR_SET_PDEATHSIG = 1
 _F_SETSIG = 10
 
 
+def begin(name: str) -> str:
+    """Begin as a child process, by learning one's name: leave Ctrl-C to the parent, even as modules are imported."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return name
+
+
 def main(
     data: socket.socket,
     control: socket.socket,
@@ -244,8 +252,7 @@ def _perform(handler: Any, item: Item, activity_type: str) -> Outcome:
 
 
 def _set_signals() -> None:
-    """Leave Ctrl-C to the parent; end on SIGTERM. Whoever started the fork server may have set this otherwise."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End on SIGTERM. Whoever started the fork server may have set this otherwise."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

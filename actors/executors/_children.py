@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import socket
 import sys
 from collections import deque
@@ -67,8 +68,33 @@ def _make_context() -> Any:
     context = multiprocessing.get_context("forkserver")
     preloaded = getattr(forkserver._forkserver, "_preload_modules", None)  # type: ignore[attr-defined, unused-ignore]  # noqa: SLF001
     if isinstance(preloaded, list) and _child.__name__ not in preloaded:
-        context.set_forkserver_preload([*preloaded, _child.__name__])
+        context.set_forkserver_preload([*preloaded, _child.__name__, f"{__package__}._fork_server"])
     return context
+
+
+@contextlib.contextmanager
+def _sigint_held_back() -> Iterator[None]:
+    """Let processes that this thread starts begin without SIGINT, which they let in when they can bear it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # which lets SIGINT in again on this thread when it has started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Name(str):
+    """A process's name. A child unpickles it before anything of the user's, and is deaf to Ctrl-C from then on."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _child.begin, (str(self),)
 
 
 _CONTEXT = _make_context()
@@ -162,11 +188,12 @@ class Child:
             with data_there, control_there:
                 process = _CONTEXT.Process(
                     target=_child.main,
-                    name=name,
+                    name=_Name(name),
                     args=(data_there, control_there, begun, position, handlers),
                     kwargs={"worker_id": worker_id},
                 )
-                process.start()
+                with _sigint_held_back():
+                    process.start()
             # Any thread that starts a process asks all those listed how they are. Exit codes come once, and are ours.
             mp_process._children.discard(process)  # type: ignore[attr-defined] # noqa: SLF001
             on_error.pop_all()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,66 @@ def test_an_external_sigterm_of_a_spare_is_made_good():
         assert (exited.pid, exited.reason.signal, exited.activity_type) == (spare, "SIGTERM", None)
         assert started.pid != spare
         assert report.value() == 1
+
+
+INTERRUPTED = """
+import os, sys, time
+sys.path[:0] = {path!r}
+if __name__ == "__mp_main__" and os.path.exists({announced!r}):
+    with open({announced!r}, "w") as pipe:
+        pipe.write("importing\\n")
+    time.sleep(0.3)
+from processkit import *
+if __name__ == "__main__":
+    with executor(slots=2) as (process, report):
+        process.submit(attempt("own_pid"))
+        try:
+            report.value()
+            sys.stdin.read()
+        except KeyboardInterrupt:
+            print("interrupted")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["while the fork server imports", "as the first child starts", "when all is up"])
+def test_ctrl_c_while_processes_start_is_the_parents_affair(tmp_path, when):
+    """Ctrl-C goes to all of a terminal's processes: none but the parent has anything to say about it."""
+    announced, script = tmp_path / "announced", tmp_path / "interrupted.py"
+    if when == "while the fork server imports":
+        os.mkfifo(announced)
+    script.write_text(INTERRUPTED.format(path=sys.path, announced=str(announced)))
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        if when == "while the fork server imports":
+            assert announced.read_text() == "importing\n"
+        else:
+            _wait_for_processes(parent.pid, 4 if when == "as the first child starts" else 6)
+        os.killpg(parent.pid, signal.SIGINT)
+        out, err = parent.communicate(timeout=WAIT_S)
+
+    assert (out, err, parent.returncode) == ("interrupted\n", "", 0)
+
+
+def _wait_for_processes(session: int, count: int) -> None:
+    """Wait until a session has so many processes: the parent, its two helpers, and children."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        found = [each for each in Path("/proc").iterdir() if each.name.isdigit() and _session_of(each) == session]
+        if len(found) >= count:
+            return
+    raise AssertionError(f"there are not {count} processes")
+
+
+def _session_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:  # it has ended meanwhile
+        return 0
