@@ -32,6 +32,7 @@ from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
 if TYPE_CHECKING:
+    from ._signals import ExitOnSignals
     from .messages.dead_letters import DeadLetter, DeadLetters
     from .metrics.registry import Registry
 
@@ -305,6 +306,19 @@ class Limen(QueueControls):
         import asyncio
 
         return await asyncio.to_thread(self.close, timeout, drain=drain, waiting=waiting)
+
+    def exit_on_signals(self, drain: float = 30.0, *, waiting: Waiting = "fail") -> ExitOnSignals:
+        """Have SIGTERM and Ctrl-C drain this application and end the program; use it in a `with` block.
+
+        In the block, the first such signal closes the application on another thread, as `close(drain=…)` does, while
+        the main thread goes on; what is left undone is logged, and in `report`. Then the main thread leaves with
+        `SystemExit`, status 143 or 130. A second signal ends the process at once, with the same status, and its child
+        processes with it. `wait()` blocks until then, for a main thread that has nothing else to do. Main thread only;
+        raises `ConfigError`.
+        """
+        from ._signals import ExitOnSignals
+
+        return ExitOnSignals(self, drain=drain, waiting=waiting)
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""

@@ -51,7 +51,8 @@ def demo(
 
     Each file is read and hashed by a thread worker, then parsed and measured by a process worker. The exit status is 0
     when every file has an outcome and a sample equals a plain loop's, 1 when not, 2 when there is nothing to do, and
-    130 or 143 when Ctrl-C or SIGTERM ended it.
+    130 or 143 when Ctrl-C or SIGTERM ended it: files under way finish, the others are named. A second one ends it at
+    once.
     """
     from .demo.command import run_demo
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def _read_all(terminal: int) -> str:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 def test_a_signal_ends_it_with_what_it_has(number, status, as_json):
-    """Ctrl-C and SIGTERM: the summary is printed, nothing is lost, no process stays, no traceback."""
+    """Ctrl-C and SIGTERM: files under way finish, the others are named, no process stays, no traceback."""
     with subprocess.Popen(
         [sys.executable, "-m", "limen", "demo", *(["--json"] if as_json else [])],
         stdout=subprocess.PIPE,
@@ -167,10 +168,65 @@ def test_a_signal_ends_it_with_what_it_has(number, status, as_json):
         report = json.loads(output)
         assert (report["lost"], report["interrupted"]) == (0, signal.Signals(number).name)
         assert report["files"] == report["results"] + report["failed"] + report["unfinished"]
-        assert report["unfinished"] > 0
+        assert report["unfinished"] == len(set(report["unfinished_files"])) > 0
     else:
+        assert "\nnot done:\n  " in output
         assert f"(ended by {signal.Signals(number).name})" in output
         assert ("lost", "0") in _rows(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_it_at_once(slow_tree, number, status):
+    """Whatever is under way, the process and its children are gone within a second."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "limen", "demo", "--no-crash", "--json", str(slow_tree)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        _wait_for_parsing(process.pid)
+        process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)  # it lets what is under way finish, which takes long
+        process.send_signal(number)
+        began_s = time.monotonic()
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+        took_s = time.monotonic() - began_s
+        while _members_of(process.pid):
+            assert time.monotonic() - began_s < TIMEOUT_S, _members_of(process.pid)
+
+    assert (process.returncode, output, errors) == (status, "", "")
+    assert took_s < 1.0
+
+
+@pytest.fixture
+def slow_tree(tmp_path):
+    """A folder with files that take many seconds to parse."""
+    for number in range(8):
+        (tmp_path / f"slow{number}.py").write_text("x = [1, 2, (3, 4)]\n" * 400_000)
+    return tmp_path
+
+
+def _wait_for_parsing(session: int) -> None:
+    """Wait until children have computed for a while."""
+    until_s = time.monotonic() + TIMEOUT_S
+    while sum(seconds for pid, seconds in _members_of(session).items() if pid != session) < 1.0:
+        assert time.monotonic() < until_s, _members_of(session)
+
+
+def _members_of(session: int) -> dict[int, float]:
+    """Give the processes of a session that have not ended, with the seconds that they have computed."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def _wait_for_work(process: subprocess.Popen[str], *, as_json: bool) -> None:
@@ -240,6 +296,7 @@ REPORT = Report(
     crashes=1,
     lost=0,
     unfinished=0,
+    unfinished_files=(),
     verified=True,
     sampled=3,
     differing=(),

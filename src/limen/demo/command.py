@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from .._signals import Signals, status_of
 from .display import show_report, watcher_for
 from .files import NothingToDo, find_files
 from .report import Report
 from .run import Plan, Run
-from .stopper import Stopper
 from .view import Silent
 
 _WRONG = 1
 _NOTHING_TO_DO = 2
-_SIGNALLED = 128
-"""Added to a signal's number, as shells do."""
 
 
 def run_demo(folder: Path | None, *, workers: int, crash: bool, as_json: bool) -> int:
     """Run the demo and give its exit status. The report goes to stdout, as text or as one JSON object."""
     console = Console()
-    with Stopper() as stopper:
+    with Signals() as signals:
         try:
             root, files = find_files(folder)
         except NothingToDo as error:
@@ -33,7 +30,7 @@ def run_demo(folder: Path | None, *, workers: int, crash: bool, as_json: bool) -
             return _NOTHING_TO_DO
         plan = Plan(root=root, files=files, workers=workers, crash=crash)
         run = Run(plan, Silent() if as_json else watcher_for(console))
-        stopper.stops(run.stop)
+        signals.stops(run.stop)
         report = run()
     if as_json:
         sys.stdout.write(json.dumps(report.as_json()) + "\n")
@@ -44,5 +41,5 @@ def run_demo(folder: Path | None, *, workers: int, crash: bool, as_json: bool) -
 
 def _status(report: Report) -> int:
     if report.interrupted:
-        return _SIGNALLED + signal.Signals[report.interrupted]
+        return status_of(report.interrupted)
     return 0 if report.is_good else _WRONG

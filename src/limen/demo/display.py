@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,7 +17,7 @@ from .view import News, View, Watcher, WorkerLine
 
 _EVERY_S = 0.1
 _SHOWN_NEWS = 8
-_SHOWN_FAILURES = 5
+_SHOWN = 5
 _STYLES = {"running": "bold green", "idle": "dim", "spare": "dim cyan", "starting": "yellow", "ending": "red"}
 
 
@@ -95,7 +95,8 @@ def show_report(console: Console, report: Report) -> None:
     else:
         for name, value in report.as_rows():
             _say(console, f"{name:24} {value}")
-    for line in _failure_lines(report):
+    failures = [f"{failure.activity} {failure.file}: {failure.error}" for failure in report.failures]
+    for line in (*_listed("failed activities:", failures), *_listed("not done:", report.unfinished_files)):
         _say(console, line)
 
 
@@ -103,13 +104,14 @@ def _is_bad(name: str, value: str) -> bool:
     return (name == "lost" and value != "0") or value.startswith("NO")
 
 
-def _failure_lines(report: Report) -> Iterator[str]:
-    if report.failures:
-        yield "failed activities:"
-    for failure in report.failures[:_SHOWN_FAILURES]:
-        yield f"  {failure.activity} {failure.file}: {failure.error}"
-    if len(report.failures) > _SHOWN_FAILURES:
-        yield f"  and {len(report.failures) - _SHOWN_FAILURES} more"
+def _listed(title: str, names: Sequence[str]) -> Iterator[str]:
+    """Give the first of these below a title, if there are any."""
+    if names:
+        yield title
+    for name in names[:_SHOWN]:
+        yield f"  {name}"
+    if len(names) > _SHOWN:
+        yield f"  and {len(names) - _SHOWN} more"
 
 
 def _say(console: Console, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections import deque
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from .. import ActivityFailed, Handle, Limen
+from .. import ActivityFailed, ChannelLifecycleError, Handle, Limen, ShutDown
 from .activities import Measures, Source, measure, read
 from .check import Failed, Outcome
 from .files import shown
@@ -49,6 +50,11 @@ class Pipeline:
         """Whether every file has an outcome."""
         return not self._ahead and not self._under_way
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether files are under way."""
+        return bool(self._under_way)
+
     def feed(self, room: int) -> None:
         """Hand in files until so many are under way."""
         while self._ahead and len(self._under_way) < room:
@@ -67,11 +73,6 @@ class Pipeline:
         """End the waiting in `take`. Safe in a signal handler."""
         self._finished.put(None)
 
-    def cancel(self) -> None:
-        """Give up what is under way."""
-        for step in self._under_way.values():
-            step.handle.cancel()
-
     def _next(self, timeout_s: float) -> str | None:
         try:
             return self._finished.get(timeout=timeout_s)
@@ -85,6 +86,8 @@ class Pipeline:
 
     def _done(self, step: Step) -> None:
         error = step.handle.exception(timeout=0)
+        if isinstance(error, ShutDown):  # nothing has come of it; it is not done
+            return
         if error is None:
             self._succeeded(step.path, step.handle.result(timeout=0))
             return
@@ -97,6 +100,7 @@ class Pipeline:
 
     def _succeeded(self, path: str, result: Source | Measures) -> None:
         if isinstance(result, Source):
-            self._follow(path, self._app.dispatch(measure, result))
+            with contextlib.suppress(ChannelLifecycleError):  # the application is being closed: then it is not done
+                self._follow(path, self._app.dispatch(measure, result))
         else:
             self.outcomes[path] = result

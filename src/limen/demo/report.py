@@ -30,7 +30,8 @@ class Report:
     lost: int
     """Files that were handed in and of which nothing was heard."""
     unfinished: int
-    """Files that were not done when the run was interrupted."""
+    """Files that were not done when the run was ended early."""
+    unfinished_files: tuple[str, ...]
     verified: bool
     """Whether every file of the sample came out as in a plain sequential loop."""
     sampled: int

@@ -24,6 +24,8 @@ SLOTS = 2
 """Processes of each worker."""
 STALLED_S = 180.0
 """When nothing has come back for so long, what is under way counts as lost."""
+FINISH_S = 10.0
+"""How long what is under way may take to finish when the run is to end."""
 LOOK_S = 0.05
 BRIEF_S = 0.001
 NOTICED_S = 0.1
@@ -59,7 +61,7 @@ class Run:
         self._began_s = time.monotonic()
 
     def stop(self, why: str) -> None:
-        """End early, with what there is."""
+        """End early: take in no more files, let those that are under way finish, and name the others."""
         self._interrupted = self._interrupted or why
         self._pipeline.wake()
 
@@ -68,11 +70,10 @@ class Run:
         with self._app:
             self._start_workers()
             self._go_through()
+            if self._interrupted:
+                self._finish()
             wall_s = time.monotonic() - self._began_s
             self._settle()
-            if self._interrupted:
-                self._pipeline.cancel()
-                self._app.close(timeout=1.0)
         self._watcher.close()
         return self._report(wall_s)
 
@@ -95,6 +96,18 @@ class Run:
                 self._watcher.show(self._view())
         self._tell_events()
         self._watcher.show(self._view())
+
+    def _finish(self) -> None:
+        """Carry on with what is under way, for a while, and then close the application, which names what is left."""
+        until_s = time.monotonic() + FINISH_S
+        while self._pipeline.is_at_work and time.monotonic() < until_s:
+            self._pipeline.take(LOOK_S)
+            self._tell_events()
+            if self._watcher.wants_view():
+                self._watcher.show(self._view())
+        self._app.close(drain=max(0.0, until_s - time.monotonic()))
+        self._pipeline.take(0.0)
+        self._tell_events()
 
     def _settle(self) -> None:
         """Let the events catch up with the results."""
@@ -153,7 +166,7 @@ class Run:
 
     def _report(self, wall_s: float) -> Report:
         pipeline, events = self._pipeline, self._events
-        missing = len(self._plan.files) - len(pipeline.outcomes)
+        missing = [path for path in self._plan.files if path not in pipeline.outcomes]
         interrupted = self._interrupted
         sampled, wrong = self._compare()
         return Report(
@@ -163,8 +176,9 @@ class Run:
             failed=events.failed,
             redispatched=len(events.moved),
             crashes=len(events.crashed),
-            lost=len(pipeline.lost) + (0 if interrupted else missing),
-            unfinished=missing if interrupted else 0,
+            lost=len(pipeline.lost) + (0 if interrupted else len(missing)),
+            unfinished=len(missing) if interrupted else 0,
+            unfinished_files=tuple(shown(path, self._plan.root) for path in missing) if interrupted else (),
             verified=sampled > 0 and not wrong,
             sampled=sampled,
             differing=tuple(shown(path, self._plan.root) for path in wrong),
