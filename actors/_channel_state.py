@@ -190,8 +190,12 @@ class ChannelState(WindingDown):
         else:
             ended.phase = CLOSED
         before = following.attempts
-        successor = Attempt(following, entry, len(before) + 1)
-        following.attempts = (*before, successor) if before else (successor,)
+        if before:
+            successor = Attempt(following, entry, len(before) + 1)
+            following.attempts = (*before, successor)
+        else:
+            successor = Attempt(following, entry, 1)
+            following.attempts = (successor,)
         held.remove(attempt)
         held.add(successor)
         return successor

@@ -124,19 +124,36 @@ class WaitingRoom:
 
     def take_plain(self, types: tuple[str, ...]) -> Conversation | None:
         """Take out the first request of these types, to be run, if it is one that needs nothing but a slot."""
-        line = self.lines.get(types[0]) if len(types) == 1 else None
-        if line is not None and line.front and line.front[0].phase is WAITING:
-            first: Conversation | None = line.front[0]
-        else:
-            first = self.next_for(types)
-        if first is None or not first.is_plain:
-            return None
+        line = self.lines.get(types[0]) if len(types) == 1 else self._foremost(types)
         if line is None:
-            line = self.lines[first.activity_type]
+            return None
+        first = line.front[0] if line.front else None
+        if first is None or first.phase is not WAITING:
+            first = line.first()
+            if first is None:
+                return None
+        if not first.is_plain:
+            return None
         line.front.popleft()
         self.count -= 1
         first.phase = RUNNING
         return first
+
+    def _foremost(self, types: tuple[str, ...]) -> Line | None:
+        """Give the line whose first is before those of all others."""
+        foremost: Line | None = None
+        before: Conversation | None = None
+        for kind in types or tuple(self.lines):
+            line = self.lines.get(kind)
+            if line is None:
+                continue
+            first = line.first()
+            if first is None:
+                self.lines.pop(kind)
+                continue
+            if before is None or first.is_before(before):
+                foremost, before = line, first
+        return foremost
 
     def next_for(self, types: tuple[str, ...]) -> Conversation | None:
         """Show the first request of these types (of any, if there are none); it goes on waiting."""

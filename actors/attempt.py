@@ -34,14 +34,15 @@ _INSTANT_S = 1e-6
 class Attempt:
     """One try. Handed from the channel to a slot; compared by identity."""
 
-    __slots__ = ("_open", "charged", "claimed", "conversation", "entry", "error", "number", "outcome", "started_s")
+    __slots__ = ("charged", "claimed", "conversation", "entry", "error", "number", "open", "outcome", "started_s")
 
     def __init__(self, conversation: Any, entry: Any, number: int) -> None:
         self.conversation = conversation
         self.entry = entry
         self.number = number
         """1 for the first."""
-        self._open = True
+        self.open = True
+        """There until somebody claims it, by deleting it: that is one step, and of several threads it lets one by."""
         self.claimed = False
         """Whether the outcome is decided, so that running it is of no more use."""
         self.started_s: float | None = None
@@ -106,7 +107,7 @@ class Attempt:
     def claim(self) -> bool:
         """Take the right to decide the outcome; `True` for the first caller only. Any thread."""
         try:
-            del self._open  # one step: of several threads it lets only one by
+            del self.open
         except AttributeError:
             return False
         self.claimed = True

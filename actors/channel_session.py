@@ -50,6 +50,9 @@ FOLLOWERS: list[Callable[[ChannelSession], object]] = []
 """Called with each channel of this process as it is made, before it is used."""
 
 
+TurnOver = Callable[[Attempt], Attempt | bool | None]
+
+
 class ChannelSession(Book):
     """The lasting address. Whoever has something to say to a channel says it here."""
 
@@ -59,6 +62,11 @@ class ChannelSession(Book):
         self._budget = RestartBudget(restarts)
         self._lock = runtime().create_rlock()
         self._ref: ActorRef[ChannelActor] | None = None
+        self._turn_over: TurnOver = _nothing
+        """Does that part of the actor's work on its turn; gives `None` where it has ended."""
+        self._serve_slot: Callable[[WorkerEntry], Attempt | None] = _nothing
+        self._turn_over_told: TurnOver = _nothing
+        """The same where somebody listens, who is told on that turn."""
         for follow in FOLLOWERS:
             follow(self)
 
@@ -174,13 +182,7 @@ class ChannelSession(Book):
 
     def serve(self, entry: WorkerEntry) -> Attempt | None:
         """Do the same as `look`, for an idle slot of this worker, on its own thread; most often that is little."""
-        if self._ref is not None:
-            inbox: Any = self._ref.actor_inbox
-            serve = getattr(inbox.owner, "serve_slot", None)  # none where it has just ended, and left its ref
-            attempt: Attempt | None = inbox.borrow_briefly(serve, entry) if serve is not None else None
-            if attempt is not None:
-                return attempt
-        return self.look(entry)
+        return self._serve_slot(entry) or self.look(entry)
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
         """Have the channel end an answered attempt at once, if it is free to do so; give the slot's next one.
@@ -190,15 +192,7 @@ class ChannelSession(Book):
         A slot that becomes idle is the one to be woken for the next request. The tray is looked at once more after
         that has been said, for whoever put something in it while it was not.
         """
-        if self._ref is None:
-            return None
-        inbox: Any = self._ref.actor_inbox
-        try:
-            turn_over = inbox.owner.turn_over
-        except AttributeError:  # it has just ended, and left its inbox to its ref
-            return None
-        borrow = inbox.borrow if self.listeners else inbox.borrow_briefly
-        following: Attempt | bool | None = borrow(turn_over, attempt)
+        following = (self._turn_over_told if self.listeners else self._turn_over)(attempt)
         if following is True and self.tray:
             self.look()
         return following
@@ -285,6 +279,10 @@ class ChannelSession(Book):
 
         def make_known(actor: ChannelActor) -> None:
             self._ref = actor.actor_ref
+            inbox: Any = actor.actor_inbox
+            self._turn_over = inbox.lender(actor.turn_over)
+            self._serve_slot = inbox.lender(actor.serve_slot)
+            self._turn_over_told = lambda attempt: inbox.borrow(actor.turn_over, attempt)
             watch(actor.actor_ref, lambda _: self._ended())
             held.close()
 
@@ -387,3 +385,7 @@ class RestartBudget:
 
 
 _NOTICED = orders.Noticed()
+
+
+def _nothing(_: object) -> None:
+    """Do nothing: no actor has been started."""

@@ -172,6 +172,11 @@ class Conversation:
             twin.recorder = self.claim.scribe.recorder if self.claim.scribe is not None else None
         return twin
 
+    @property
+    def value(self) -> Any:
+        """What its reply has as its value."""
+        return self.reply.value
+
     def open_reply(self) -> None:
         """Give a request that was made `again` a reply of its own."""
         self.reply = runtime().create_future()
@@ -259,6 +264,12 @@ class Conversation:
     def rank(self) -> tuple[int, int]:
         """Give its place among those that wait: higher priority first, then the order of arrival."""
         return (-self.priority, self.arrival)
+
+    def is_before(self, other: Conversation) -> bool:
+        """Whether it comes before another that waits."""
+        if self.priority != other.priority:
+            return self.priority > other.priority
+        return self.arrival < other.arrival
 
     def chance(self) -> float:
         """Give a number from 0 to 1 that places a pause within its jitter: by this request, not by luck."""

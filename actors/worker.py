@@ -79,12 +79,15 @@ class WorkerReport:
         Where the channel can end the attempt at once it does so before the answer: the caller then finds the slot free.
         """
         conversation = attempt.conversation
-        is_direct = conversation.is_plain or conversation.recorder is None
-        if isinstance(result, Failed) or not is_direct or not attempt.claim():
-            plain = _unboxed(result)
-            attempt.outcome = (plain, False)
-            self.channel.notice(orders.Finished(attempt, plain, answered=False))
+        if type(result) is Failed or not (conversation.is_plain or conversation.recorder is None):
+            self._tell(attempt, result, answered=False)
             return None
+        try:
+            del attempt.open  # `attempt.claim()`
+        except AttributeError:
+            self._tell(attempt, result, answered=False)
+            return None
+        attempt.claimed = True
         following = self.channel.turn_over(attempt)
         try:
             conversation.answer(result)
@@ -93,12 +96,16 @@ class WorkerReport:
         except BaseException:  # a callback of the caller's: it must not cost the worker its slot
             logger.exception("a callback failed to take the result of %s", conversation.id)
         if following is None:
-            plain = _unboxed(result)
-            attempt.outcome = (plain, True)
-            self.channel.notice(orders.Finished(attempt, plain, answered=True))
+            self._tell(attempt, result, answered=True)
             return None
         attempt.conversation = None  # it holds its attempts: without this, both would wait for the garbage collector
-        return following if isinstance(following, Attempt) else None
+        return None if following is True else following  # type: ignore[return-value]  # `False` is never given
+
+    def _tell(self, attempt: Attempt, result: Completed | Failed | Boxed, *, answered: bool) -> None:
+        """Write down the result and tell the channel, which does the rest."""
+        plain = _unboxed(result)
+        attempt.outcome = (plain, answered)
+        self.channel.notice(orders.Finished(attempt, plain, answered=answered))
 
     def look(self, entry: WorkerEntry) -> Attempt | None:
         """Let the slot enter into the channel's book what has come in."""

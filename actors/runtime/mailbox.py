@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -189,22 +190,31 @@ class PooledMailbox:
 
     def borrow_briefly(self, work: Any, argument: Any) -> Any:
         """Do the same for work that sends nothing, on a thread of ours: not the main one, and never inside a drain."""
-        if self._notices or self.closed:
+        return self.lender(work)(argument)
+
+    def lender(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Give what does so for one kind of work, to be called often."""
+        messages, notices = self._messages, self._notices
+
+        def lend(argument: Any) -> Any:
+            if notices or self.closed:
+                return None
+            try:
+                del self._free
+            except AttributeError:
+                return None
+            try:
+                if not self.closed:  # it may have ended while we reached for its turn
+                    return work(argument)
+            except BaseException as error:  # noqa: BLE001 - it is the actor's failure, not the borrower's
+                self._break(error)
+            finally:
+                self._free = True
+                if messages or notices:
+                    self._serve_rest()
             return None
-        try:
-            del self._free
-        except AttributeError:
-            return None
-        try:
-            if not self.closed:  # it may have ended while we reached for its turn
-                return work(argument)
-        except BaseException as error:  # noqa: BLE001 - it is the actor's failure, not the borrower's
-            self._break(error)
-        finally:
-            self._free = True
-            if self._messages or self._notices:
-                self._serve_rest()
-        return None
+
+        return lend
 
     def _break(self, error: BaseException) -> None:
         """End the actor with this error, now: no message may ever come that would."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import attrs
 
 from ._options import Options, Seconds
-from ._signature import CheckedSignature
+from ._signature import Bound, CheckedSignature
 from .actors.attempt import Boxed
 from .messages.activities import ActivityRequest, Completed, with_input
 from .messages.errors import ConfigError
@@ -42,6 +42,8 @@ class Activity(Generic[P, R]):
         self.__wrapped__ = function
         self._made_from = made_from
         update_wrapper(self, function)
+        self.bind: Callable[[tuple[Any, ...], dict[str, Any]], Bound] = self._compile_and_bind
+        """Gives the arguments as the function shall get them. Raises `InvalidArgument`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -78,6 +80,11 @@ class Activity(Generic[P, R]):
     def signature(self) -> CheckedSignature:
         """The compiled signature."""
         return CheckedSignature(self.function, self.name)
+
+    def _compile_and_bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
+        """Take the compiled signature's own way from the first call on."""
+        self.bind = self.signature.bind
+        return self.bind(args, kwargs)
 
     def options(
         self,

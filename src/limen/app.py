@@ -23,7 +23,7 @@ from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
 from .actors.runtime import runtime
 from .events import EventStream
-from .handle import Handle
+from .handle import Handle, handle_of
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
 from .messages.drain import DrainReport, Waiting, check_drain
@@ -134,17 +134,19 @@ class Limen(QueueControls):
         `InvalidArgument`, a `TypeError`, for a wrong argument, before anything is queued; everything else that goes
         wrong is told by the handle.
         """
-        if not isinstance(activity, Activity):
+        if type(activity) is not Activity and not isinstance(activity, Activity):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
-        given, named = activity.signature.bind(args, kwargs)
+        given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
         call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         port.session.submit(call)
-        if call.entered is not None:
+        if not call.is_plain and call.entered is not None:
             call.wait_for_room()
-        return Handle(call, call)
+        handle: Handle[R] = Handle()
+        handle._conversation = call  # noqa: SLF001 - as in `handle_of`, but quicker
+        return handle
 
     async def dispatch_async(self, activity: Activity[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Do the same, and wait for room, where the option `wait` asks for it, without blocking the event loop."""
@@ -153,11 +155,11 @@ class Limen(QueueControls):
         call.channel.session.submit(call)
         if call.entered is not None:
             await call.wait_for_room_async()
-        return Handle(call, call)
+        return handle_of(call)
 
     def _call(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
-        given, named = activity.signature.bind(args, kwargs)
+        given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
         call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
@@ -193,7 +195,7 @@ class Limen(QueueControls):
                 call = self._call(activity, (item,), {})
                 call.wait_s = math.inf
                 call.channel.session.submit(call)
-                under_way.append(Handle(call, call))
+                under_way.append(handle_of(call))
                 while under_way and (len(under_way) >= max_in_flight or under_way[0].done() or call.work.is_outside):
                     result = under_way[0].result(timeout)
                     under_way.popleft()
@@ -231,7 +233,7 @@ class Limen(QueueControls):
         """
         name, kind = (queue, None) if isinstance(queue, str) else (queue.queue, queue.name)
         conversation: Conversation = self._order(name, orders.Requeue(letter_id, self._port(name), kind))
-        return Handle(conversation, conversation.reply)
+        return handle_of(conversation)
 
     def discard(self, queue: str, letter_id: str) -> DeadLetter:
         """Throw a dead letter away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`."""

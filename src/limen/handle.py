@@ -14,7 +14,7 @@ from .actors._patience import wait_patiently
 from .actors._progress import unpack
 from .actors.attempt import Boxed
 from .actors.conversation import NEW, Conversation
-from .actors.runtime import Reply, runtime
+from .actors.runtime import runtime
 from .messages.activities import Completed
 from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
@@ -24,14 +24,20 @@ from .messages.pressure import PressureSignal
 R = TypeVar("R")
 
 
+def handle_of(conversation: Conversation) -> Handle[Any]:
+    """Make the caller's end of a dispatch."""
+    handle: Handle[Any] = Handle()
+    handle._conversation = conversation  # noqa: SLF001 - `Handle` says why
+    return handle
+
+
 class Handle(Generic[R]):
     """What `dispatch` gives. `result()` blocks; `await` does not block the loop. Any thread may hold it."""
 
-    __slots__ = ("__weakref__", "_conversation", "_reply")
+    __slots__ = ("__weakref__", "_conversation")
 
-    def __init__(self, conversation: Conversation, reply: Reply[Completed]) -> None:
-        self._conversation = conversation
-        self._reply = reply
+    _conversation: Conversation
+    """Put in by who makes it: that takes half the time that it would take to be given it."""
 
     def __repr__(self) -> str:
         """Name the activity, its id and its state."""
@@ -90,7 +96,7 @@ class Handle(Generic[R]):
 
     def done(self) -> bool:
         """Whether there is a result or an error."""
-        return self._reply.done()
+        return self._conversation.reply.done()
 
     def result(self, timeout: float | None = None) -> R:
         """Block for the result, at most `timeout` seconds.
@@ -99,13 +105,13 @@ class Handle(Generic[R]):
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
         `ShutDown`, a `ChannelLifecycleError`, when the dispatcher was closed.
         """
-        box: Any = self._reply.value
+        box: Any = self._conversation.value
         if type(box) is tuple:  # which it is where the worker is in this process and all went well
             return box[0]  # type: ignore[no-any-return]
         if not wait_patiently(self._wait, timeout):
             raise self._late(timeout)
         try:
-            return _value(self._reply.get(timeout=0))  # type: ignore[no-any-return]
+            return _value(self._conversation.reply.get(timeout=0))  # type: ignore[no-any-return]
         except (ActorDeadError, BusError):  # told in words of the caller's
             return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
 
@@ -124,7 +130,7 @@ class Handle(Generic[R]):
         return wait_patiently(self._wait, timeout)
 
     def _wait(self, timeout: float | None) -> bool:
-        return self._reply.done() or self._reply.wait(timeout)
+        return self._conversation.reply.done() or self._conversation.reply.wait(timeout)
 
     def _late(self, timeout: float | None) -> TimeoutError:
         return TimeoutError(f"activity {self._conversation.activity_type!r} has no result after {timeout:g} s")
@@ -141,7 +147,7 @@ class Handle(Generic[R]):
 
     def add_done_callback(self, callback: Callable[[Handle[R]], object]) -> None:
         """Call `callback(handle)` once there is an outcome: now, or on the thread that brings it. It must not block."""
-        self._reply.add_done_callback(lambda: callback(self))
+        self._conversation.reply.add_done_callback(lambda: callback(self))
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result without blocking the event loop; raises what `result` raises."""
@@ -164,7 +170,7 @@ class Handle(Generic[R]):
             with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                 loop.call_soon_threadsafe(wake)
 
-        self._reply.add_done_callback(from_any_thread)
+        self._conversation.reply.add_done_callback(from_any_thread)
         await woken
 
 

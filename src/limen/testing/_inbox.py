@@ -164,6 +164,10 @@ class SimulatedInbox:
 
     borrow_briefly = borrow
 
+    def lender(self, work: Any) -> Any:
+        """Give what does so for one kind of work."""
+        return lambda argument: self.borrow(work, argument)
+
     def empty(self) -> bool:
         """Whether nothing waits."""
         return not self._notices and not self._messages
