@@ -15,7 +15,6 @@ from ._decisions import Decision
 from ._fanout import Fanout
 from .conversation import Conversation
 from .router_loader import RoutingSlot
-from .runtime import Timer
 
 Listener = Callable[[Event], object]
 
@@ -48,11 +47,9 @@ class Book:
         self.letters = LetterStore(self.name)
         """Requests that were given up."""
         self.anchor: object = None
-        """The channel's own handle while it has dead letters or keys to remember, so that they outlive the others."""
+        """The channel's own handle while there are dead letters, so that they are not lost with the last other one."""
         self.keeper: object = None
         """The same while there is a pause or a limit."""
-        self.sweeper: Timer | None = None
-        """Calls when the next key is to be forgotten."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 
@@ -75,20 +72,13 @@ class Book:
         )
 
     def let_handle_go(self) -> None:
-        """Keep the channel no longer than there is something to remember."""
-        if not self.letters and not self.state.keys.ended:
+        """Keep the channel no longer than there are dead letters."""
+        if not self.letters:
             self.anchor = None
 
-    def remember_nothing(self) -> None:
-        """Hold nothing any more, and be called by nothing: the channel is closed."""
+    def hold_nothing(self) -> None:
+        """Keep the channel no longer: it is closed."""
         self.anchor = self.keeper = None
-        self.stop_sweeping()
-
-    def stop_sweeping(self) -> None:
-        """Let no timer call for the keys."""
-        if self.sweeper is not None:
-            self.sweeper.cancel()
-            self.sweeper = None
 
     def notice(self, message: object) -> None:
         """Say something to the channel, ahead of its backlog. Any thread; never blocks."""

@@ -114,6 +114,7 @@ class Keys:
 
     def end(self, claim: Claim, outcome: Completed | BaseException, now_s: float, *, keep: bool) -> list[Conversation]:
         """Take note of the end of the work; gives those who wait for it. `keep`: whoever comes later gets it too."""
+        self.sweep(now_s)
         if self.live.get(claim.name) is not claim:
             return []
         del self.live[claim.name]
@@ -137,15 +138,12 @@ class Keys:
         self._make_room()
 
     def sweep(self, now_s: float) -> None:
-        """Forget what has been remembered long enough."""
-        while (expiry_s := self.next_expiry_s) is not None and expiry_s <= now_s:
-            del self.ended[next(iter(self.ended))]
-
-    @property
-    def next_expiry_s(self) -> float | None:
-        """When the oldest end is forgotten; `None` if there is none."""
-        oldest = next(iter(self.ended.values()), None)
-        return oldest.ended_s + self.ttl_s if oldest is not None else None
+        """Forget what has been remembered long enough. Each keyed request does, and each end; no timer does."""
+        while self.ended:
+            oldest = next(iter(self.ended.values()))
+            if oldest.ended_s + self.ttl_s > now_s:
+                return
+            del self.ended[oldest.name]
 
     def _make_room(self) -> None:
         while len(self.ended) > self.limit:

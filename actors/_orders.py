@@ -295,11 +295,6 @@ class Remember:
 
 
 @attrs.frozen(eq=False, repr=False)
-class SweepKeys:
-    """Forget the keys whose time is up."""
-
-
-@attrs.frozen(eq=False, repr=False)
 class Publish(Revocable):
     """Fan an envelope out to every subscriber, if this schema, which it has passed, is in force."""
 

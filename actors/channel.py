@@ -161,8 +161,6 @@ class ChannelActor(LinkedActor):
                 return self._letterbox.discard(letter_id)
             case orders.Remember():
                 return self._remember(message)
-            case orders.SweepKeys():
-                return self._sweep_keys()
             case orders.Requeue() | orders.Discard():
                 return None  # whoever gave the order has given it up
             case orders.Listen():
@@ -640,28 +638,13 @@ class ChannelActor(LinkedActor):
     def _share(self, work: Conversation, outcome: Completed | BaseException) -> None:
         """Give all callers of a key the end of their work, and remember it for those to come."""
         keep = not self._closing and (isinstance(outcome, Completed) or work.claim.letter_id is not None)
-        if keep:
-            self._book.anchor = work.channel or self._book.anchor
         self._carry_out(self._state.share(work, outcome, self._runtime.now(), keep=keep))
-        self._plan_sweep()
-
-    def _plan_sweep(self) -> None:
-        """See to it that what is remembered under keys is forgotten in time."""
-        expiry_s = self._state.keys.next_expiry_s
-        if expiry_s is not None and self._book.sweeper is None:
-            self._book.sweeper = self._notice_later(max(0.0, expiry_s - self._runtime.now()), orders.SweepKeys())
-
-    def _sweep_keys(self) -> None:
-        self._book.stop_sweeping()
-        self._state.keys.sweep(self._runtime.now())
-        self._book.let_handle_go()
-        self._plan_sweep()
 
     def _remember(self, message: orders.Remember) -> None:
         self._state.keys.resize(message.keys, message.ttl_s)
+        self._state.keys.sweep(self._runtime.now())
         if message.dead_letters is not None:
             self._letterbox.resize(message.dead_letters)
-        self._sweep_keys()
 
     # --- the record ---------------------------------------------------------------------------------------------
 
@@ -746,7 +729,7 @@ class ChannelActor(LinkedActor):
         for entry in list(self._state.candidates):
             self._leave(entry)
         self._fanout.close()
-        self._book.remember_nothing()
+        self._book.hold_nothing()
         self._state.ending.say_quiet()
         self.finish_stop()
 

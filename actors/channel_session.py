@@ -245,7 +245,7 @@ class ChannelSession(Book):
         """Close for good, and give what was left undone; wait for it unless this is an actor's thread."""
         with self._lock:
             already, self.closed = self.closed, True
-            self.remember_nothing()
+            self.hold_nothing()
             ref = self._ref
         if already:
             return tuple(self.state.ending.unfinished)
@@ -261,7 +261,7 @@ class ChannelSession(Book):
     def let_go(self) -> None:
         """Close because nobody holds a handle any more. Runs in a finaliser: only posts."""
         self.closed = True
-        self.remember_nothing()
+        self.hold_nothing()
         if self._ref is not None and not self._ref.actor_stopped.is_set():
             post(self._ref, orders.Close())
         else:
@@ -313,7 +313,7 @@ class ChannelSession(Book):
             decided = [*self.unfinished, *self.state.close(error)]
             self.unfinished.clear()
             if self.closed:
-                self.remember_nothing()
+                self.hold_nothing()
                 for gate in self.state.gates.values():
                     gate.drop_timer()
                 self.notices.clear()

@@ -225,3 +225,61 @@ def work_is_asked_of_the_ref_of_the_dead(monkeypatch: Any) -> None:
         return inbox.borrow(inbox.owner.turn_over, attempt) if inbox is not None else None
 
     monkeypatch.setattr(ChannelSession, "turn_over", turn_over)
+
+
+@mutant("callers_of_one_key_race")
+def each_caller_has_work_of_its_own(monkeypatch: Any) -> None:
+    """Nobody finds what goes under his key."""
+    from limen.actors._keys import Keys
+
+    opened = Keys.open
+
+    def open_anew(keys: Any, name: Any, caller: Any, work: Any) -> Any:
+        keys.live.pop(name, None)
+        return opened(keys, name, caller, work)
+
+    monkeypatch.setattr(Keys, "find", lambda _keys, _name, _now_s: None)
+    monkeypatch.setattr(Keys, "open", open_anew)
+
+
+@mutant("callers_of_one_key_race")
+def the_first_to_give_up_takes_the_work_with_him(monkeypatch: Any) -> None:
+    """Cancelling one caller cancels the work of all."""
+    from limen.actors._sharing import SharedWork
+
+    def leave(state: Any, caller: Any, outcome: BaseException) -> Any:
+        return state.cancel(caller.work, outcome)
+
+    monkeypatch.setattr(SharedWork, "_leave_work", leave)
+
+
+@mutant("one_poison_and_three_innocents")
+def all_who_ran_are_charged(monkeypatch: Any) -> None:
+    """Nobody asks who was to blame."""
+    from limen.actors import _channel_state
+
+    monkeypatch.setattr(_channel_state, "_blamed", lambda entry, _reason: (set(entry.attempts), set()))
+
+
+@mutant("a_letter_goes_one_way")
+def a_requeue_that_is_given_up_is_lost(monkeypatch: Any) -> None:
+    """Only poison comes back."""
+    from limen.actors import channel, channel_session
+    from limen.messages.dispatch_errors import PoisonActivity
+
+    def belongs(_conversation: Any, outcome: BaseException) -> bool:
+        return isinstance(outcome, PoisonActivity)
+
+    monkeypatch.setattr(channel, "belongs", belongs)
+    monkeypatch.setattr(channel_session, "belongs", belongs)
+
+
+@mutant("requeue_races_close")
+def a_close_forgets_who_requeued(monkeypatch: Any) -> None:
+    """What was requeued is not among what is open."""
+    listed = ChannelState.open
+
+    def open_but_requeued(state: ChannelState) -> Any:
+        return [each for each in listed(state) if each.letter is None]
+
+    monkeypatch.setattr(ChannelState, "open", open_but_requeued)

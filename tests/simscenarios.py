@@ -463,3 +463,4 @@ def stories() -> Iterator[tuple[str, Scenario]]:
 
 
 import simdrains as simdrains  # noqa: E402, PLC0414 - the stories of another file, which needs what is above
+import simletters as simletters  # noqa: E402, PLC0414 - as above
