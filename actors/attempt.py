@@ -158,14 +158,18 @@ class Postbox(Protocol):
         """End an answered attempt and take the next one for its slot, if that can be done at once."""
 
 
-class Executor(Protocol):
-    """Runs attempts in at most `slots` places at a time."""
+class Runner(Protocol):
+    """Takes attempts: an executor, or the desk of a worker that fetches its own."""
 
     def submit(self, attempt: Attempt) -> None:
         """Run it as soon as a slot is there. Any thread; never blocks; after `close` it does nothing."""
 
     def cancel(self, attempt: Attempt) -> None:
         """The outcome has been decided elsewhere: stop running it where that is possible. Any thread; never blocks."""
+
+
+class Executor(Runner, Protocol):
+    """Runs attempts in at most `slots` places at a time."""
 
     def close(self) -> None:
         """Take no more work, end what can be ended, free all resources. Any thread; never blocks; idempotent."""

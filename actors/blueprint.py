@@ -160,8 +160,7 @@ class Blueprint(Origin):
             max(1, self.incarnation),
             self.capacity,
             self.participant,
-            executor.submit if executor is not None else self._hand_in,
-            call_off=executor.cancel if executor is not None else self._take_back,
+            executor if executor is not None else self,
             origin=self,
             executor=executor,
             executor_name=self._kind if executor is not None else "inbox",
@@ -255,10 +254,10 @@ class Blueprint(Origin):
         wanted = not attempt.claimed
         following = self._reporter.finished(attempt, result)
         if following is not None:
-            self._hand_in(following)
+            self.submit(following)
         return wanted
 
-    def _hand_in(self, attempt: Attempt) -> None:
+    def submit(self, attempt: Attempt) -> None:
         """Deliver to the desk. Runs on the channel's turn."""
         channel, desk, conversation = self.channel, attempt.entry.inbox, attempt.conversation
         assert channel is not None, "a channel delivers"
@@ -279,7 +278,7 @@ class Blueprint(Origin):
         )
         desk.hand_in(attempt, envelope)
 
-    def _take_back(self, attempt: Attempt) -> None:
+    def cancel(self, attempt: Attempt) -> None:
         """Free the slot of an attempt that was decided before it was fetched; else it is kept until the answer."""
         if attempt.entry.inbox.withdraw(_message_id(attempt)):
             self._reporter.returned(attempt, ExitReason.normal())

@@ -593,17 +593,14 @@ class ChannelActor(LinkedActor):
             self._limit_try(attempt, conversation.request.start_to_close_timeout)
         if self._book.listeners:
             self._announcer.tell_of_start(attempt)
-        attempt.entry.deliver(attempt)
+        attempt.entry.runner.submit(attempt)
 
     def _call_off(self, attempt: Attempt, why: BaseException) -> None:
         self._announcer.tell_of(_kind_of(why), attempt, text_of(why))
         if attempt.entry.draining:
             self._say_drained(attempt.entry)
-        call_off = attempt.entry.call_off
-        if call_off is None:
-            return
         try:
-            call_off(attempt)
+            attempt.entry.runner.cancel(attempt)
         except Exception:
             logger.exception("worker %s could not be told that an attempt is of no more use", attempt.worker_id)
 

@@ -330,8 +330,8 @@ class ChannelSession(Book):
                 conversation.drop_timers()
                 if not conversation.reply.done():
                     self._end(conversation, outcome)
-            case decisions.CallOff(attempt) if attempt.entry.call_off is not None:
-                attempt.entry.call_off(attempt)
+            case decisions.CallOff(attempt):
+                attempt.entry.runner.cancel(attempt)
 
     def _end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         if isinstance(outcome, BaseException) and not self.closed and belongs(conversation, outcome):

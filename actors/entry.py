@@ -6,6 +6,7 @@ say so.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +15,15 @@ from ..messages.activities import WorkerCapacity
 from ..messages.drain import Unfinished
 from ..messages.lifecycle import Down
 from ..messages.pool import MAX_IN_FLIGHT, ConsumerId, ConsumerStateView, DispatchWorker, PoolRow
-from .attempt import Attempt, Executor
+from .attempt import Attempt, Executor, Runner
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
 
 _NOBODY: deque[Conversation] = deque(maxlen=0)
 """What most entries hold all their lives."""
+_making = threading.Lock()
+"""Held for an assignment and nothing else, so that neither a signal handler nor the collector can come back here."""
+
 OVERFLOW = 1 << 40
 """Added to the load of a worker whose slots are all taken but which still accepts: it comes after all others."""
 
@@ -36,10 +40,14 @@ class Origin:
         """Whether it is to leave once it has done what it has. Any thread may say so."""
         self.unfinished: tuple[Unfinished, ...] = ()
         """What it had when it left."""
-        self._on_drained: list[Reply[Any]] = []
+        self._on_drained: list[Reply[Any]] | None = None
 
     def drain(self, reply: Reply[Any]) -> None:
         """Note that it is to drain; `reply` is answered when it has nothing more to do, or is gone. Any thread."""
+        made: list[Reply[Any]] = []
+        with _making:
+            if self._on_drained is None:
+                self._on_drained = made
         self._on_drained.append(reply)
         self.draining = True
 
@@ -63,11 +71,9 @@ class WorkerEntry:
         "active",
         "alone",
         "attempts",
-        "call_off",
         "capacity",
         "counted",
         "culprit",
-        "deliver",
         "draining",
         "executor",
         "executor_name",
@@ -82,6 +88,7 @@ class WorkerEntry:
         "origin",
         "participant",
         "reserved",
+        "runner",
         "settled",
         "since_s",
         "supervised",
@@ -97,9 +104,8 @@ class WorkerEntry:
         incarnation: int,
         capacity: WorkerCapacity,
         participant: Any,
-        deliver: Callable[[Attempt], None],
+        runner: Runner,
         *,
-        call_off: Callable[[Attempt], None] | None = None,
         origin: Origin | None = None,
         executor: Executor | None = None,
         executor_name: str = "inbox",
@@ -111,11 +117,11 @@ class WorkerEntry:
         self.incarnation = incarnation
         self.capacity = capacity
         self.participant = participant
-        self.deliver = deliver
-        self.call_off = call_off
-        """Tells the worker that an attempt is of no more use."""
+        self.runner = runner
+        """Takes attempts for the worker, and is told of those that are of no more use."""
         self.origin = origin if origin is not None else Origin()
         self.executor = executor
+        """The runner, where it is one."""
         self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
         """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
         self.wake: Callable[[], object] | None = getattr(executor, "wake", None)

@@ -56,6 +56,8 @@ class LinkedActor(ThreadingActor):
 
     never_blocks: ClassVar[bool] = False
     """Say `True` where no handler waits or computes long: the actor is then run by the shared pool."""
+    seldom_told: ClassVar[bool] = False
+    """Say `True` beside `never_blocks` where there are many of a kind that get few messages, to save memory."""
     traps_exits: ClassVar[bool] = False
     """Say `True` to be sent a `Down` when a linked actor ends, instead of ending too. Source: OTP, trap_exit."""
     ask_errors_crash: ClassVar[bool] = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from typing import Any, Protocol, Self
@@ -21,12 +22,15 @@ __all__ = ["Inbox", "Predicate", "Subscription"]
 _NOTHING: deque[Envelope] = deque(maxlen=0)
 """What an inbox holds that was never given anything."""
 
+_making = threading.Lock()
+"""Held for an assignment and nothing else, so that neither a signal handler nor the collector can come back here."""
+
 
 class Inbox:
     """What envelopes are put into, in order. Any thread may read; one at a time may put.
 
-    It has no lock, so that a finaliser may close it in the middle of anything. How nothing is missed without one: a
-    reader looks again after it has put itself down as waiting, a putter looks for waiting readers after its put.
+    No lock is held while anything is done, so that a finaliser may close it in the middle of anything. How nothing is
+    missed without one: a reader looks again after it has put itself down as waiting, a putter looks for waiting readers after its put.
     """
 
     __slots__ = ("__weakref__", "_deferrable", "_envelopes", "_readers", "bound", "closed", "filter")
@@ -40,7 +44,7 @@ class Inbox:
         self.closed = False
         self._deferrable = defer
         self._envelopes = _NOTHING
-        self._readers: list[Reply[None]] = []
+        self._readers: list[Reply[None]] | None = None
 
     @property
     def depth(self) -> int:
@@ -123,22 +127,28 @@ class Inbox:
     def _put_down(self) -> Reply[None]:
         """Put a reader down as waiting; if there is something to see by now, it is woken already."""
         reader: Reply[None] = runtime().create_future()
+        made: list[Reply[None]] = []
+        with _making:
+            if self._readers is None:
+                self._readers = made
         self._readers.append(reader)
         if self._envelopes or self.closed:
             offer(reader, None)
         return reader
 
     def _strike_out(self, reader: Reply[None]) -> None:
+        assert self._readers is not None, "it was put down there"
         try:
             self._readers.remove(reader)
-        except (ValueError, IndexError):  # it was woken, or is about to be
+        except ValueError:  # it was woken, or is about to be
             return
 
     def _wake_readers(self) -> None:
         """Wake all that wait now: one of them gets it, the others look and wait again."""
-        for _ in range(len(self._readers)):
+        readers = self._readers
+        for _ in range(len(readers) if readers is not None else 0):
             try:
-                offer(self._readers.pop(0), None)
+                offer(readers.pop(0), None)  # type: ignore[union-attr]  # else there is no round
             except IndexError:
                 return
 

@@ -35,6 +35,7 @@ class WorkerActor(LinkedActor):
     """One incarnation of a worker. Ends with its executor, and its executor with it."""
 
     never_blocks = True
+    seldom_told = True
     ask_errors_crash = True
 
     def __init__(self, worker_id: str, executor: Executor | None = None) -> None:

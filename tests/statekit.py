@@ -63,6 +63,16 @@ def make_conversation(
     return made
 
 
+class Taker:
+    """Takes whatever is delivered."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Do nothing with it."""
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Do nothing more."""
+
+
 def make_worker(
     name: str = "worker-1",
     slots: int = 1,
@@ -78,7 +88,7 @@ def make_worker(
         incarnation,
         WorkerCapacity(slots, types),
         f"participant of {name}",
-        lambda _: None,
+        Taker(),
         origin=origin,
         executor=cast("Any", SimpleNamespace(prefetch=prefetch)) if prefetch else None,
         supervised=supervised,

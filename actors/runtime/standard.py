@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .flag import Flag
 from .mailbox import PooledMailbox, ThreadMailbox
 from .pool import Pool
+from .quiet import QuietMailbox
 from .reply import Reply
 from .timers import Timer, Timers
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import asyncio
 
 _numbers = itertools.count()
+
+_URN_DIGITS = 12
+"""Digits at the end of a URN by which the actors of one process differ."""
 
 _FIXED = uuid.UUID(int=0, version=4).int
 _NOT_FIXED = ~uuid.UUID(int=0, version=4).int & uuid.UUID(int=2**128 - 1, version=4).int
@@ -43,12 +47,16 @@ class StandardRuntime:
         """Start afresh: at the beginning, and in a forked child, which has none of its parent's threads."""
         self._pool = Pool()
         self._random = random.Random(os.urandom(32))
+        self._urns = self.new_id()[:-_URN_DIGITS]
+        self._urn_numbers = itertools.count(self._random.getrandbits(32))
         self._timers = Timers(after_fire=self._pool.hand_over)
         self.shared: dict[Any, Any] = {}
 
     def create_inbox(self, actor: Any) -> ThreadMailbox | PooledMailbox:
         """Give the inbox that fits how the actor is run."""
-        return PooledMailbox(actor, self._pool) if actor.never_blocks else ThreadMailbox(actor)
+        if not actor.never_blocks:
+            return ThreadMailbox(actor)
+        return QuietMailbox(actor, self._pool) if actor.seldom_told else PooledMailbox(actor, self._pool)
 
     reply_class = Reply
 
@@ -57,10 +65,8 @@ class StandardRuntime:
         return Reply()
 
     def new_urn(self) -> str:
-        """Give a random URN in the form that Pykka's have, without a system call for each."""
-        bits = self._random.getrandbits(128) & _NOT_FIXED | _FIXED
-        digits = f"{bits:032x}"
-        return f"urn:uuid:{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        """Give a URN in the form that Pykka's have: random for each process, and counted within."""
+        return f"urn:uuid:{self._urns}{next(self._urn_numbers):012x}"
 
     def start(self, actor: Any, loop: Callable[[], None]) -> None:
         """Give the actor its thread, or its first turn. Raises `RuntimeError` when no thread can be had."""
@@ -91,8 +97,10 @@ class StandardRuntime:
     """Give a number from 0 to 1."""
 
     def new_id(self) -> str:
-        """Give the text of a random UUID, as part of a `new_urn`."""
-        return self.new_urn()[len("urn:uuid:") :]
+        """Give the text of a random UUID, without a system call for each."""
+        bits = self._random.getrandbits(128) & _NOT_FIXED | _FIXED
+        digits = f"{bits:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def start_thread(self, target: Callable[[], object], name: str) -> threading.Thread:
         """Run a function on a daemon thread. Raises `RuntimeError` when none can be had."""

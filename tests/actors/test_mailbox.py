@@ -13,6 +13,7 @@ from pykka.messages import _ActorStop
 from limen.actors.runtime import Reply
 from limen.actors.runtime.mailbox import PooledMailbox, ThreadMailbox
 from limen.actors.runtime.pool import Pool
+from limen.actors.runtime.quiet import QuietMailbox
 
 
 class Nobody:
@@ -45,7 +46,12 @@ def pooled_mailbox() -> PooledMailbox:
     return PooledMailbox(Nobody(), StillPool())
 
 
-BOTH = pytest.mark.parametrize("make", [thread_mailbox, pooled_mailbox])
+def quiet_mailbox() -> QuietMailbox:
+    """Give the inbox of one that is seldom told anything."""
+    return QuietMailbox(Nobody(), StillPool())
+
+
+BOTH = pytest.mark.parametrize("make", [thread_mailbox, pooled_mailbox, quiet_mailbox])
 
 
 def close(mailbox: Any) -> None:
@@ -169,3 +175,21 @@ def test_mailboxes_can_be_referred_to_weakly(make):
     """Nobody has to keep a mailbox alive to know of it."""
     mailbox = make()
     assert weakref.ref(mailbox)() is mailbox
+
+
+def test_the_first_messages_of_a_quiet_actor_are_all_kept():
+    """What holds them is made once, by whichever of eight threads is first; nothing is put into another one."""
+    for _ in range(60):
+        mailbox = quiet_mailbox()
+        start = threading.Barrier(8)
+
+        def put(number: int, mailbox: Any = mailbox, start: Any = start) -> None:
+            start.wait(PATIENCE_S)
+            mailbox.put(Envelope(number)) if number % 2 else mailbox.put_notice(number)
+
+        threads = [threading.Thread(target=put, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert sorted(mailbox.get().message for _ in range(mailbox.qsize())) == list(range(8))

@@ -376,7 +376,7 @@ def test_a_subscription_may_be_collected_in_the_middle_of_a_delivery(channel):
             del subscription
             collect()
 
-    inbox._readers.append(Reader())
+    inbox._readers = [Reader()]
 
     assert channel.publish_with_delivery(order(1)) == Delivery()
     assert inbox.closed
