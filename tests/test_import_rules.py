@@ -23,7 +23,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib"}  # the latter fro
 OUTSIDE = {
     "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
-    "limen": {"attr", "attrs", "cattrs", "pykka", "prometheus_client", "typer", "rich"},
+    "limen": {"attr", "attrs", "cattrs", "pykka", "prometheus_client", "rich", "structlog", "typer"},
     "limen.testing": {"attr", "attrs", "pykka", "pytest", "hypothesis"},
 }
 """What each package may import besides the standard library and limen.

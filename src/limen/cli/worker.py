@@ -73,12 +73,11 @@ def choose(activities: Sequence[Activity[..., Any]], queue: str | None, types: s
     unknown = sorted(set(wanted or ()) - {each.name for each in activities})
     if unknown:
         raise ConfigError("--types", f"{', '.join(unknown)}: not there; there are {_names(activities)}")
-    queues = sorted({each.queue for each in activities})
+    typed = [each for each in activities if wanted is None or each.name in wanted]
+    queues = sorted({each.queue for each in typed})
     if queue is None and len(queues) > 1:
         raise ConfigError("--queue", f"must say which: these activities are for {', '.join(queues)}")
-    chosen = [
-        each for each in activities if queue in {None, each.queue} and (wanted is None or each.name in wanted)
-    ]
+    chosen = [each for each in typed if queue in {None, each.queue}]
     if not chosen:
         raise ConfigError("--queue", f"nothing is for {queue!r}; these activities are for {', '.join(queues)}")
     return chosen
