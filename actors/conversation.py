@@ -369,6 +369,7 @@ _PROGRESS = (
     "phase",
     "progress",
     "reply",
+    "resumes_s",
     "room_timer",
     "signal",
     "suspect",

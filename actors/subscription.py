@@ -30,7 +30,8 @@ class Inbox:
     """What envelopes are put into, in order. Any thread may read; one at a time may put.
 
     No lock is held while anything is done, so that a finaliser may close it in the middle of anything. How nothing is
-    missed without one: a reader looks again after it has put itself down as waiting, a putter looks for waiting readers after its put.
+    missed without one: a reader looks again after it has put itself down as waiting, a putter looks for waiting readers
+    after its put.
     """
 
     __slots__ = ("__weakref__", "_deferrable", "_envelopes", "_readers", "bound", "closed", "filter")

@@ -24,7 +24,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib"}  # the latter fro
 OUTSIDE = {
     "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
-    "limen": {"attr", "attrs", "cattrs", "pykka", "prometheus_client", "typer", "rich"},
+    "limen": {"attr", "attrs", "cattrs", "prometheus_client", "pykka", "rich", "structlog", "typer"},
     "limen.rabbitmq": {"attr", "attrs", "cattrs", "pika"},
     "limen.testing": {"attr", "attrs", "pykka", "pytest", "hypothesis"},
 }

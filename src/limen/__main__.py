@@ -2,7 +2,7 @@
 
 import sys
 
-_EXTRA = frozenset({"typer", "rich"})
+_EXTRA = frozenset({"typer", "rich", "structlog"})
 """The distributions of the `cli` extra that the command line cannot do without."""
 
 

@@ -1,43 +1,13 @@
-"""The `limen` command."""
+"""`limen demo`."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Hands typed activities to supervised workers, inside your process, with no broker.",
-)
 
-
-def main() -> None:
-    """Run the command line; ends with `SystemExit`."""
-    app(prog_name="limen")
-
-
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
-    if wanted:
-        print(f"limen {importlib.metadata.version('limen')}")
-        raise typer.Exit
-
-
-@app.callback()
-def limen(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Take the options that go before a command."""
-
-
-@app.command()
 def demo(
     path: Annotated[
         Path | None, typer.Argument(help="A folder with Python files; by default the standard library's.")
@@ -54,6 +24,6 @@ def demo(
     130 or 143 when Ctrl-C or SIGTERM ended it: files under way finish, the others are named. A second one ends it at
     once.
     """
-    from .demo.command import run_demo
+    from ..demo.command import run_demo
 
     raise typer.Exit(run_demo(path, workers=workers, crash=not no_crash, as_json=as_json))

@@ -1,0 +1,74 @@
+"""What all commands share: the options that say where, errors as one line, and values as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from .. import Limen
+from ..messages.errors import ConfigError, InvalidArgument, InvalidChannelName, LimenError
+
+WRONG = 1
+"""The exit status when something went wrong that was well asked for."""
+USAGE = 2
+"""The exit status when what was asked for makes no sense."""
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="LIMEN_URL", show_envvar=True, help="The broker: amqp://user:pw@host/vhost"),
+]
+Namespace = Annotated[
+    str, typer.Option(envvar="LIMEN_NAMESPACE", show_envvar=True, help="The namespace of the queues.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Say an error in one line on stderr, and end with the status that goes with it."""
+    try:
+        yield
+    except (ConfigError, InvalidArgument, InvalidChannelName) as error:
+        raise complaint(error, USAGE) from error
+    except (LimenError, TimeoutError) as error:
+        raise complaint(error, WRONG) from error
+
+
+def complaint(error: object, status: int) -> typer.Exit:
+    """Say what is wrong, and give what ends the command."""
+    typer.echo(f"limen: {error}", err=True)
+    return typer.Exit(status)
+
+
+@contextmanager
+def application(url: str | None, namespace: str) -> Iterator[Limen]:
+    """Give the application at a broker. Raises `ConfigError` without one."""
+    if not url:
+        raise ConfigError("--url", "work comes from other processes, over a broker; give its URL, or set LIMEN_URL")
+    with Limen(url, namespace=namespace) as app:
+        yield app
+
+
+def show(value: Any) -> None:
+    """Print a value as one JSON document."""
+    typer.echo(json.dumps(plain(value), indent=2 if sys.stdout.isatty() else None))
+
+
+def plain(value: Any) -> Any:
+    """Make a value of what JSON can say; what it cannot is named by its text."""
+    import cattrs
+
+    return _speakable(cattrs.unstructure(value))
+
+
+def _speakable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _speakable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_speakable(each) for each in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
