@@ -71,6 +71,11 @@ class ChannelSession(Book):
             follow(self)
 
     @property
+    def local(self) -> ChannelSession:
+        """Give itself: whoever stands for a channel of this process gives that channel's address."""
+        return self
+
+    @property
     def is_reachable(self) -> bool:
         """Whether an order would find an actor: one that lives, or one that may be started."""
         ref = self._ref

@@ -24,6 +24,11 @@ from .messages.pool import PoolRow
 class Line(Protocol):
     """How something is said to one queue's port. The messages are those of `actors._orders`."""
 
+    @property
+    def local(self) -> Any:
+        """The address of the channel of this process, which keeps the book of the workers here."""
+        ...
+
     def submit(self, conversation: Any) -> None:
         """Hand in a request; its reply is answered whatever happens. Any thread; never blocks for long."""
 

@@ -286,6 +286,29 @@ def test_following_twice_counts_once(registry):
     channel.close()
 
 
+def test_what_stands_for_a_channel_is_that_channel(registry):
+    """MX-05: an application over a broker counts what is done in this process; nothing is there twice."""
+
+    class Stand:
+        """What a broker's engine gives for a queue."""
+
+        closed = False
+
+        def __init__(self, session: Any) -> None:
+            self.local = session.local
+            self.session: Any = self
+
+    with context_with() as context:
+        worker = add_worker(context, None)
+        for each in (channel_of(context), Stand(session_of(context)), Stand(Stand(session_of(context)))):
+            follow(each, registry)
+        snapshot = registry.snapshot()
+
+        assert snapshot.value("worker_registered_count", channel=CHANNEL) == 1
+        assert len(session_of(context).listeners) == 1
+        assert worker.worker_id == "worker-1"
+
+
 def test_looking_starts_nothing(registry, monkeypatch):
     """CH-01, MX-05: a channel that nobody has used has no figures, and none is started for them."""
     monkeypatch.setattr(channel_session, "FOLLOWERS", [feed.feed_of(registry).adopt])

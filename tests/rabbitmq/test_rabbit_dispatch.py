@@ -21,6 +21,7 @@ from limen import (
     RetryableError,
     activity,
 )
+from limen.metrics import Registry
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -330,3 +331,16 @@ def test_a_worker_that_leaves_takes_nothing_more(host, asker, url):
             handle.result(timeout=TIMEOUT_S)
         hosts = {attempt.host for handle in handles for attempt in handle.attempts}
         assert hosts == {engine_of(other)._process}
+
+
+def test_metrics_are_of_what_is_done_in_this_process(url):
+    """MX-07: whoever has the workers counts the work; whoever only asks counts none."""
+    here, there = Registry(), Registry()
+    with Limen(url, metrics=here) as host, Limen(url, metrics=there) as asker:
+        host.worker("work", [acts.double])
+        assert [asker.dispatch(acts.double, number).result(timeout=TIMEOUT_S) for number in range(3)] == [0, 2, 4]
+        channel = "aion.dispatch.default.work"
+        wait_until(lambda: here.snapshot().value("dispatch_count", channel=channel, outcome="completed") == 3)
+
+        assert here.snapshot().value("worker_registered_count", channel=channel) == 1
+        assert not there.snapshot().value("dispatch_count", channel=channel, outcome="completed")

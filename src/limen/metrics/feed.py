@@ -6,15 +6,19 @@ import contextlib
 import weakref
 from collections.abc import Iterable, Iterator
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..actors import _orders as orders
+from ..actors.channel_session import ChannelSession
 from ..messages.errors import LimenError
 from ..messages.events import Event, EventKind, Outcome
 from ..messages.pool import ChannelFigures, PoolRow
 from . import names
 from .names import Measure
 from .registry import Reading, Registry
+
+if TYPE_CHECKING:
+    from .._engine import Port
 
 _COUNTED = frozenset(
     {EventKind.CONCLUDED, EventKind.DEFERRED, EventKind.RETRIED, EventKind.PUBLISHED, EventKind.CRASHED}
@@ -25,12 +29,12 @@ _making = Lock()
 """Held while a registry is given its feed, so that it gets one."""
 
 
-def follow(channel: Any, registry: Registry) -> None:
+def follow(channel: Port, registry: Registry) -> None:
     """Fill a registry with what happens on a channel from now on, until the channel is closed. Idempotent.
 
-    `channel`: a `ChannelHandle`, or whatever else has a `session` that takes orders.
+    `channel`: a `ChannelHandle`, or what stands for a channel of this process.
     """
-    feed_of(registry).follow(channel.session)
+    feed_of(registry).follow(channel.session.local)
 
 
 def feed_of(registry: Registry) -> Feed:
@@ -50,7 +54,7 @@ class Feed:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._channels: dict[str, _Counters] = {}
-        self._sessions: tuple[weakref.ref[Any], ...] = ()
+        self._sessions: tuple[weakref.ref[ChannelSession], ...] = ()
         self._lock = Lock()
         self._completed = _counters(registry, names.COMPLETION_COUNT).labels()
         self._errors = _counters(registry, names.ERROR_COUNT).labels()
@@ -58,7 +62,7 @@ class Feed:
 
     # --- following ----------------------------------------------------------------------------------------------
 
-    def follow(self, session: Any) -> None:
+    def follow(self, session: ChannelSession) -> None:
         """Listen to a channel that may be in use. Blocks until it knows, at most for as long as an order may take."""
         if not self._keep(session):
             return
@@ -68,12 +72,12 @@ class Feed:
         except LimenError:  # it has just crashed; whatever comes in its place hears of it
             session.notice(order)
 
-    def adopt(self, session: Any) -> None:
+    def adopt(self, session: ChannelSession) -> None:
         """Listen to a channel that was made just now, without starting it."""
         if self._keep(session):
             session.listen(self.take, _COUNTED)
 
-    def _keep(self, session: Any) -> bool:
+    def _keep(self, session: ChannelSession) -> bool:
         with self._lock:
             known = [each for each in self._sessions if (kept := each()) is not None and not kept.closed]
             if any(each() is session for each in known):
@@ -164,7 +168,7 @@ def _observe_ms(histogram: Any, took_s: float | None) -> None:
         histogram.observe(took_s * 1000)
 
 
-def _figures(session: Any) -> ChannelFigures | None:
+def _figures(session: ChannelSession | None) -> ChannelFigures | None:
     """Ask a channel that is still there, unless that would start it."""
     if session is None or session.closed or not session.incarnation:
         return None

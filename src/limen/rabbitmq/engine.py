@@ -173,6 +173,11 @@ class RabbitPort:
         return self
 
     @property
+    def local(self) -> Any:
+        """Give the address of the local channel."""
+        return self._local.session.local
+
+    @property
     def closed(self) -> bool:
         """Whether the local channel is closed, and so this."""
         return self._local.closed
