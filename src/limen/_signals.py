@@ -15,14 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from .actors._patience import wait_patiently
 from .messages.drain import DrainReport, Waiting, check_drain
 from .messages.errors import ConfigError, LimenError
-
-if TYPE_CHECKING:
-    from .app import Limen
 
 logger = logging.getLogger("limen")
 
@@ -94,10 +91,18 @@ def leave_at_once(status: int) -> None:
     os._exit(status)
 
 
+class Drainable(Protocol):
+    """What is to be drained: an application."""
+
+    def close(self, *, drain: float, waiting: Waiting) -> DrainReport:
+        """End in good order."""
+        ...
+
+
 class ExitOnSignals(Signals):
     """Drains an application when the first signal comes, and then has the main thread leave with `SystemExit`."""
 
-    def __init__(self, app: Limen, *, drain: float, waiting: Waiting) -> None:
+    def __init__(self, app: Drainable, *, drain: float, waiting: Waiting) -> None:
         super().__init__()
         check_drain(drain, waiting)
         self.report: DrainReport | None = None
