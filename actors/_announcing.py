@@ -21,6 +21,7 @@ from ._texts import text_of
 from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
+from .pressure import Enforcement
 
 logger = logging.getLogger("limen")
 
@@ -91,6 +92,13 @@ class Announcer:
         """Tell what became of the channel as a whole."""
         if self._book.hearers[kind]:
             self._say(kind, detail=detail)
+
+    def tell_of_pressure(self, enforcement: Enforcement) -> None:
+        """Tell which policies took effect, and which no longer do; of one that asks for workers, how many there are."""
+        for each in enforcement.events if self._book.hearers[EventKind.PRESSURE] else ():
+            self._say(EventKind.PRESSURE, detail=f"{each.policy} {each.kind} at {each.score:.2f}")
+        for signal in enforcement.scale if self._book.hearers[EventKind.PRESSURE] else ():
+            self._say(EventKind.PRESSURE, detail=f"more workers are needed; there are {signal.consumers}")
 
     def tell_of_end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
         """Tell how a request ended; once."""

@@ -13,6 +13,7 @@ from ._channel_state import ChannelState
 from ._dead_letters import LetterStore
 from ._decisions import Decision
 from ._fanout import Fanout
+from ._policing import Policing
 from .conversation import Conversation
 from .router_loader import RoutingSlot
 
@@ -49,7 +50,9 @@ class Book:
         self.anchor: object = None
         """The channel's own handle while there are dead letters, so that they are not lost with the last other one."""
         self.keeper: object = None
-        """The same while there is a pause or a limit."""
+        """The same while there is a pause, a limit or a policy."""
+        self.policing: Policing | None = None
+        """What policies go by, while there are some."""
         self.incarnation = 0
         """How many actors have worked on it so far."""
 

@@ -15,6 +15,7 @@ from ..messages.errors import ConfigError
 from ..messages.events import Event, EventKind
 from ..messages.lifecycle import Down, ExitReason
 from ..messages.limits import Limit
+from ..messages.pressure import PressurePolicy
 from ._decisions import Ask
 from ._gates import Gate
 from .attempt import Attempt
@@ -214,6 +215,18 @@ class SetBound(Setting):
     """Let so many requests wait; with `None` as many as by default."""
 
     waiting: int | None
+
+
+@attrs.frozen(eq=False, repr=False)
+class SetPolicies(Setting):
+    """Let these policies act on the channel's pressure, in place of those before; none leave it to itself."""
+
+    policies: tuple[PressurePolicy, ...]
+
+
+@attrs.frozen(eq=False, repr=False)
+class ShowPressure:
+    """Show how full the workers are, and which policies hold."""
 
 
 @attrs.frozen(eq=False, repr=False)

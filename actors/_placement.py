@@ -34,6 +34,8 @@ class Placement(Admission):
         """Whether a slot may go from one request to the next without the router, which has nothing to learn of it."""
         self.admits = True
         """Whether a new request may go into a free slot without more ado."""
+        self.policed = False
+        """Whether policies go by how full the workers are, so that nothing may pass unseen."""
         self.saturated: set[str] = set()
         """Activity types that are served here, and of which a request can do nothing but wait until something changes.
 
@@ -55,7 +57,7 @@ class Placement(Admission):
     def _note_restraint(self) -> None:
         """Work out anew what a free slot is worth. Source: the router, pauses, limits, and those that wait outside."""
         self.saturated.clear()
-        held_back = self.paused or bool(self.gates) or bool(self.outside)
+        held_back = self.paused or bool(self.gates) or bool(self.outside) or self.policed
         self.restrained = held_back or self.bounded
         self.swaps = type(self.router) is LeastLoaded and not held_back
         self.admits = self.swaps and not self.bounded
@@ -65,7 +67,7 @@ class Placement(Admission):
 
         A request that is limited, or waits where that is so, is not plain, and goes another way.
         """
-        free = not self.paused and not self.outside and activity_type not in self.gates
+        free = not self.paused and not self.policed and not self.outside and activity_type not in self.gates
         return free and type(self.router) is LeastLoaded
 
     # --- finding a slot ------------------------------------------------------------------------------------
@@ -115,6 +117,20 @@ class Placement(Admission):
         error = self._verdicts.full(conversation, self.buffered)
         return [*self._verdicts.rejected(conversation, error), self._close(conversation, error)]
 
+    def shed(self, conversation: Conversation, score: float) -> list[Decision]:
+        """Refuse a new request that is not important enough under the present pressure."""
+        conversation.channel_name = self.name
+        self._note_deferral(conversation, Reject)
+        error = self._verdicts.shed(conversation, self.buffered, score)
+        return [*self._verdicts.rejected(conversation, error), self._close(conversation, error)]
+
+    def police(self, *, on: bool) -> None:
+        """Let every request and every end be looked at, or no longer: policies go by them."""
+        self.policed = on
+        if on:
+            self.candidates.count()
+        self._note_restraint()
+
     def _keep_outside(self, conversation: Conversation) -> list[Decision]:
         """Let a request wait for room; its caller has time."""
         conversation.signal = None
@@ -139,7 +155,7 @@ class Placement(Admission):
 
     def _note_saturation(self, activity_type: str) -> None:
         """Remember that requests of this type can do nothing but wait until something changes, if nobody need look."""
-        looked_at = self.bounded or self.held or activity_type in self.gates
+        looked_at = self.bounded or self.policed or self.held or activity_type in self.gates
         if not looked_at and self.candidates.serves(activity_type):
             self.saturated.add(activity_type)
 

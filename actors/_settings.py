@@ -7,11 +7,13 @@ from typing import Any
 
 from ..messages.events import EventKind
 from ..messages.limits import Limit
+from ..messages.pressure import PressurePolicy
 from . import _orders as orders
 from ._announcing import Announcer
 from ._book import Book
 from ._decisions import Decision
 from ._gates import Gate
+from ._policing import Policing
 from .runtime import runtime
 
 DEFAULT_BOUND = 100_000
@@ -38,6 +40,8 @@ class Settings:
                 decided = self._limit(activity_type, limit)
             case orders.SetBound(waiting):
                 decided = state.bound(DEFAULT_BOUND if waiting is None else waiting, is_set=waiting is not None)
+            case orders.SetPolicies(policies):
+                decided = self._police(policies)
             case _:
                 raise TypeError(f"no such setting: {type(message).__name__}")
         self._book.keeper = (message.keeper or self._book.keeper) if state.restrained else None
@@ -66,6 +70,14 @@ class Settings:
             return ()
         self._announcer.tell_all(EventKind.RESUMED)
         return self._state.unpause()
+
+    def _police(self, policies: tuple[PressurePolicy, ...]) -> Iterable[Decision]:
+        policing = self._book.policing or Policing(self._book.name)
+        policing.look(self._state.serving(None), self._state.now_s)
+        self._announcer.tell_of_pressure(policing.replace(policies, self._state.now_s))
+        self._book.policing = policing if policies else None
+        self._state.police(on=bool(policies))
+        return ()
 
     def _limit(self, activity_type: str, limit: Limit | None) -> Iterable[Decision]:
         before = self._state.gates.get(activity_type)

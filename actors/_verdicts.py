@@ -10,6 +10,7 @@ from ..messages.dispatch_errors import (
     ActivityTimedOut,
     DispatchFailed,
     KeyConflict,
+    LoadShed,
     NoWorkersAvailable,
     PoisonActivity,
     QueueFull,
@@ -61,6 +62,11 @@ class Verdicts:
     def full(self, conversation: Conversation, waiting: int) -> QueueFull:
         """Too many wait."""
         return QueueFull(self._name, conversation.workflow_id, conversation.activity_type, waiting)
+
+    def shed(self, conversation: Conversation, waiting: int, score: float) -> LoadShed:
+        """It is not important enough for now."""
+        kind = conversation.activity_type
+        return LoadShed(self._name, conversation.workflow_id, kind, waiting, conversation.priority, score)
 
     def conflict(self, conversation: Conversation, key: str) -> KeyConflict:
         """Its key stands for something else."""

@@ -20,6 +20,7 @@ from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigEr
 from ..messages.events import EventKind
 from ..messages.lifecycle import ExitReason
 from ..messages.operations import ActivityState, Operation, OperationKind
+from ..messages.pressure import Pressure
 from . import _decisions as decisions
 from . import _orders as orders
 from ._announcing import Announcer
@@ -27,6 +28,7 @@ from ._asking import conversation_for
 from ._book import Book
 from ._dead_letters import belongs
 from ._letterbox import Letterbox
+from ._policing import Policing
 from ._progress import EVENT_EVERY_S, unpack
 from ._queue_view import queue_row
 from ._recording import keep, keep_end
@@ -88,6 +90,8 @@ class ChannelActor(LinkedActor):
                 self.take_in()
             if self._state.is_ending:
                 self._say_quiet()
+            if self._book.policing is not None:
+                self._police(self._book.policing)
         except LimenError:  # a refusal, before anything was changed
             raise
         except Exception as error:
@@ -115,6 +119,8 @@ class ChannelActor(LinkedActor):
                 return self._freed(attempt.entry, self._state.returned(attempt, reason))
             case orders.Snapshot():
                 return [message.show(entry) for entry in self._state.serving(message.activity_type)]
+            case orders.ShowPressure():
+                return self._show_pressure()
             case orders.ShowQueue():
                 return queue_row(self._state)
             case orders.SetManual(entry, slots):
@@ -207,7 +213,7 @@ class ChannelActor(LinkedActor):
         tray, state = self._tray, self._state
         if state.gates:
             state.now_s = self._runtime.now()
-        watched = bool(self._book.listeners)
+        watched, policing = bool(self._book.listeners), self._book.policing
         for _ in range(AT_ONCE):
             if not tray:
                 break
@@ -218,7 +224,9 @@ class ChannelActor(LinkedActor):
             except IndexError:  # all absorbed, or turned away by whoever closes the channel
                 break
             try:
-                if watched or not conversation.is_plain:
+                if policing is not None and self._shed(policing, conversation):
+                    pass
+                elif watched or not conversation.is_plain:
                     self._submit(conversation)
                 elif decided := state.submit(conversation):
                     first = decided[0]
@@ -235,6 +243,22 @@ class ChannelActor(LinkedActor):
             self._book.notice(orders.ARRIVED)  # callers are quick, and there may be news to be handled first
         if state.unsettled:
             self._carry_out(state.settle())
+        if policing is not None:
+            self._police(policing)
+
+    def _shed(self, policing: Policing, conversation: Conversation) -> bool:
+        """Turn a request away that is not important enough now; say whether that was done."""
+        self._police(policing)
+        if not policing.sheds(conversation.priority):
+            return False
+        conversation.accepted_s = self._runtime.now()
+        self._carry_out(self._state.shed(conversation, policing.snapshot.score))
+        return True
+
+    def _police(self, policing: Policing) -> None:
+        """Look at how full the workers are, and tell what follows."""
+        for enforcement in policing.look(self._state.serving(None), self._runtime.now()):
+            self._announcer.tell_of_pressure(enforcement)
 
     def serve_slot(self, entry: WorkerEntry) -> Attempt | None:
         """Give an idle slot of this worker the one request that has just come in. Called by it, on the channel's turn.
@@ -279,6 +303,11 @@ class ChannelActor(LinkedActor):
         if following is True:
             book.waker = attempt.entry.nudge
         return following
+
+    def _show_pressure(self) -> Pressure:
+        policing = self._book.policing or Policing(self._state.name)
+        policing.look(self._state.serving(None), self._runtime.now())
+        return Pressure(policing.snapshot.score, policing.active)
 
     def _not_taken_in(self, conversation: Conversation, error: BaseException) -> None:
         """Give up a request that is not known to be in the book, so that the next actor may miss it."""
@@ -339,7 +368,8 @@ class ChannelActor(LinkedActor):
         """Serve a request that was asked or told by an actor: the answer is a `DispatchResponse`, or an error."""
         asker = self.reply_later()
         conversation = conversation_for(message, asker, self._state.name)
-        if conversation is not None:
+        policing = self._book.policing
+        if conversation is not None and (policing is None or not self._shed(policing, conversation)):
             self._submit(conversation)
 
     def _limit(self, conversation: Conversation, limit: str, limit_s: float) -> None:
@@ -370,6 +400,8 @@ class ChannelActor(LinkedActor):
     def _finished(self, message: orders.Finished) -> None:
         attempt = message.attempt
         counts = message.answered or not attempt.claimed
+        if self._book.policing is not None:
+            self._book.policing.note_end(self._runtime.now())
         decided = self._state.finished(attempt, message.result, answered=message.answered)
         conversation: Conversation = attempt.conversation
         if message.answered and (conversation.timers or conversation.try_timer is not None):

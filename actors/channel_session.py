@@ -31,6 +31,7 @@ from .conversation import Conversation
 from .entry import WorkerEntry
 from .linking import ask, post
 from .runtime import Reply, here, runtime
+from .runtime.reply import _running_loop as running_loop
 from .subscription import Inbox
 from .watching import watch
 
@@ -164,6 +165,18 @@ class ChannelSession(Book):
                     conversation.accepted_s = runtime().now()
                 return
         self.look()
+        if self.policing is not None and here.mailbox is None and not here.draining and running_loop() is None:
+            self._hold_up()
+
+    def _hold_up(self) -> None:
+        """Let a producer wait whom a policy slows down. Not where others would wait with him: actors, event loops."""
+        wait_s = self.hold_up_s()
+        if wait_s > 0:
+            runtime().sleep(wait_s)
+
+    def hold_up_s(self) -> float:
+        """Say how long whoever has just handed something in is to wait before he goes on."""
+        return self.policing.hold_up_s(runtime().now()) if self.policing is not None else 0.0
 
     def look(self, entry: WorkerEntry | None = None) -> Attempt | None:
         """Have what lies in the tray entered into the book: by this thread, if the channel is free. Never blocks.

@@ -7,6 +7,7 @@ __all__ = [
     "ActivityTimedOut",
     "DispatchFailed",
     "KeyConflict",
+    "LoadShed",
     "NoWorkersAvailable",
     "PoisonActivity",
     "QueueFull",
@@ -93,6 +94,20 @@ class QueueFull(DispatchFailed):
 
     def _text(self) -> str:
         return f"activity {self.activity_type!r} was rejected: {self.waiting} requests already wait; try again later"
+
+
+class LoadShed(QueueFull):
+    """The channel rejected the request, as its priority is below what is taken under the present pressure."""
+
+    priority: int = 0
+    score: float = 0.0
+    """How full the channel's workers were, from 0 to 1."""
+
+    def _text(self) -> str:
+        return (
+            f"activity {self.activity_type!r} was rejected: priority {self.priority} is not taken now that the workers "
+            f"are {self.score:.0%} full; try again later, or with a higher priority"
+        )
 
 
 class KeyConflict(DispatchFailed):

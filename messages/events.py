@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     """An activity said how far it has got; told at most ten times a second for each request, the latest word."""
     TIMED_OUT = "timed_out"
     """A limit ran out."""
+    PRESSURE = "pressure"
+    """A policy took effect, or no longer does, as the workers are fuller or emptier than they were."""
     CANCELLED = "cancelled"
     """Its caller gave it up."""
     JOINED = "joined"

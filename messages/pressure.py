@@ -21,6 +21,7 @@ __all__ = [
     "Alert",
     "ConsumerCapacity",
     "Defer",
+    "Pressure",
     "PressurePolicy",
     "PressureSignal",
     "Reject",
@@ -162,6 +163,16 @@ class Alert:
 
 PressurePolicy = SlowProducer | ShedLoad | ScaleConsumers | Alert
 """What to do about a channel whose score has reached a threshold from 0 to 1."""
+
+
+@attrs.frozen
+class Pressure:
+    """How full a channel is now. A copy."""
+
+    score: float
+    """From 0, all its workers idle, to 1, all full: the mean of the shares of their slots that are taken."""
+    active: tuple[PressurePolicy, ...] = ()
+    """The policies that hold now, lowest threshold first."""
 
 
 @attrs.frozen(kw_only=True)

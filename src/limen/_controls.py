@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .activity import Activity
@@ -9,6 +10,7 @@ from .actors import _orders as orders
 from .messages.errors import ConfigError
 from .messages.limits import Limit
 from .messages.pool import QueueRow
+from .messages.pressure import Alert, Pressure, PressurePolicy, ScaleConsumers, ShedLoad, SlowProducer
 
 
 class QueueControls:
@@ -65,6 +67,25 @@ class QueueControls:
         if waiting is not None:
             _check_bound(waiting)
         self._order(queue, orders.SetBound(waiting))
+
+    def policies(self, queue: str, policies: Iterable[PressurePolicy]) -> None:
+        """Let these policies act on a queue when its workers are full, in place of those before; `[]` lifts them.
+
+        `ShedLoad` rejects dispatches below its priority, with `LoadShed`; `SlowProducer` lets whoever dispatches wait
+        after each request, a second at most, so that no more come in than are finished (on an event loop only
+        `dispatch_async` waits); `ScaleConsumers` and `Alert` are told as events of kind `PRESSURE`. One that has begun
+        goes on until the score is 0.05 below its threshold, so that nothing flaps. Raises `ConfigError`.
+        """
+        given = tuple(policies)
+        for each in given:
+            if not isinstance(each, SlowProducer | ShedLoad | ScaleConsumers | Alert):
+                raise ConfigError("policies", f"must be policies of limen.pressure, not {each!r}")
+        self._order(queue, orders.SetPolicies(given))
+
+    def pressure(self, queue: str) -> Pressure:
+        """Say how full a queue's workers are, and which of its policies hold. A copy."""
+        pressure: Pressure = self._order(queue, orders.ShowPressure())
+        return pressure
 
     def _order(self, queue: str, order: object) -> Any:
         raise NotImplementedError

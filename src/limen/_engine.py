@@ -32,6 +32,10 @@ class Line(Protocol):
     def submit(self, conversation: Any) -> None:
         """Hand in a request; its reply is answered whatever happens. Any thread; never blocks for long."""
 
+    def hold_up_s(self) -> float:
+        """Say how long whoever has just handed something in is to wait before he goes on."""
+        ...
+
     def notice(self, message: object) -> None:
         """Say something, and do not wait for it. Any thread; never blocks."""
 

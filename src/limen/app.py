@@ -149,12 +149,17 @@ class Limen(QueueControls):
         return handle
 
     async def dispatch_async(self, activity: Activity[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
-        """Do the same, and wait for room, where the option `wait` asks for it, without blocking the event loop."""
+        """Do the same, without blocking the event loop where the caller has to wait: for room, or by a policy."""
         _refuse_other(activity)
         call = self._call(activity, args, kwargs)
         call.channel.session.submit(call)
         if call.entered is not None:
             await call.wait_for_room_async()
+        wait_s = call.channel.session.hold_up_s()
+        if wait_s > 0:
+            import asyncio
+
+            await asyncio.sleep(wait_s)
         return handle_of(call)
 
     def _call(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

@@ -186,6 +186,10 @@ class RabbitPort:
         """Send a request."""
         self._engine.submit(conversation, self._channel)
 
+    def hold_up_s(self) -> float:
+        """Hold nobody up: it is the hosts that are full."""
+        return 0.0
+
     def notice(self, message: object) -> None:
         """Take a cancellation; all else is for the local channel."""
         if isinstance(message, orders.Cancel):
