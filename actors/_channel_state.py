@@ -59,6 +59,8 @@ class ChannelState(WindingDown):
         """Take a new request that is for this very worker: the same as `submit`. `None`, and no change, for others."""
         if not conversation.is_plain or not self.admits or self.router is None:
             return None
+        if self.gates and conversation.activity_type in self.gates:
+            return None
         if self.router.pick(self.candidates, conversation.activity_type, conversation.route_by) is not entry:
             return None
         self._arrivals += 1
@@ -159,7 +161,7 @@ class ChannelState(WindingDown):
             return []
         decisions: list[Decision] = []
         if answered:
-            self._forget(attempt.conversation)
+            self.forget(attempt.conversation)
         elif not attempt.claim():
             self.late_results += 1
         else:
@@ -173,8 +175,9 @@ class ChannelState(WindingDown):
         """
         entry, ended = attempt.entry, attempt.conversation
         held, capacity = entry.attempts, entry.capacity
-        swaps = self.swaps or self._swaps_past_gates(attempt.activity_type)
-        if attempt not in held or not swaps or not entry.active or not entry.settled:
+        if attempt not in held or not self.swaps or not entry.active or not entry.settled:
+            return None
+        if self.gates and ended.activity_type in self.gates:  # others wait for its end, too
             return None
         if not self.waiting.count:
             self._end_of(ended)
@@ -184,7 +187,7 @@ class ChannelState(WindingDown):
             return None
         following = self.waiting.take_plain(capacity.activity_types)
         if following is None:
-            return None
+            return self._turn_idle(attempt)
         if self.named:
             self._end_of(ended)
         else:
@@ -199,6 +202,13 @@ class ChannelState(WindingDown):
         held.remove(attempt)
         held.add(successor)
         return successor
+
+    def _turn_idle(self, attempt: Attempt) -> bool | None:
+        """End an attempt where others wait, but not for this slot; `None` if there is one for it after all."""
+        if self.waiting.next_for(attempt.entry.capacity.activity_types) is not None:
+            return None
+        self._end_of(attempt.conversation)
+        return self._free(attempt)
 
     def _end_of(self, conversation: Conversation) -> None:
         conversation.phase = CLOSED
@@ -464,7 +474,7 @@ class ChannelState(WindingDown):
         outcome = attempt.outcome
         if not attempt.claim():
             if conversation.phase is RUNNING and conversation.attempts[-1] is attempt:
-                self._forget(conversation)  # its result reached the caller before the end
+                self.forget(conversation)  # its result reached the caller before the end
             return []
         if outcome is not None:  # its result is on the way here
             attempt.outcome = HEARD

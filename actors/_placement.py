@@ -31,7 +31,10 @@ class Placement(Admission):
         self.router: Router | None = LeastLoaded()
         """The built-in router; `None` while a routing function is deployed."""
         self.swaps = True
-        """Whether a slot may go from one request to the next without the router, which has nothing to learn of it."""
+        """Whether a slot may go from one request to the next without the router, which has nothing to learn of it.
+
+        Not of types that are limited: a request of such a type, waiting or not, is not plain.
+        """
         self.admits = True
         """Whether a new request may go into a free slot without more ado."""
         self.policed = False
@@ -57,18 +60,10 @@ class Placement(Admission):
     def _note_restraint(self) -> None:
         """Work out anew what a free slot is worth. Source: the router, pauses, limits, and those that wait outside."""
         self.saturated.clear()
-        held_back = self.paused or bool(self.gates) or bool(self.outside) or self.policed
-        self.restrained = held_back or self.bounded
+        held_back = self.paused or bool(self.outside) or self.policed
+        self.restrained = held_back or self.bounded or bool(self.gates)
         self.swaps = type(self.router) is LeastLoaded and not held_back
         self.admits = self.swaps and not self.bounded
-
-    def _swaps_past_gates(self, activity_type: str) -> bool:
-        """Whether a slot may go from one request to the next although there are limits: none on this type.
-
-        A request that is limited, or waits where that is so, is not plain, and goes another way.
-        """
-        free = not self.paused and not self.policed and not self.outside and activity_type not in self.gates
-        return free and type(self.router) is LeastLoaded
 
     # --- finding a slot ------------------------------------------------------------------------------------
 
@@ -385,10 +380,11 @@ class Placement(Admission):
         return self._close(conversation, error)
 
     def _close(self, conversation: Conversation, outcome: Completed | BaseException) -> Close:
-        self._forget(conversation)
+        self.forget(conversation)
         return Close(conversation, outcome)
 
-    def _forget(self, conversation: Conversation) -> None:
+    def forget(self, conversation: Conversation) -> None:
+        """Let it be over, wherever it stands; its slot, if it has one, is given back apart from that."""
         if conversation.phase is WAITING:
             if conversation.waits_for is None:
                 self.waiting.leave(conversation, CLOSED)

@@ -54,6 +54,13 @@ class Line:
         levels = [self._levels[priority] for priority in self._order]
         return [each for level in levels for each in level if each.phase is WAITING]
 
+    def sweep(self) -> None:
+        """Forget those that wait no more, wherever they are in line."""
+        for level in self._levels.values():
+            waiting = [each for each in level if each.phase is WAITING]
+            level.clear()
+            level.extend(waiting)
+
     def count(self) -> int:
         """Count those that wait."""
         return sum(each.phase is WAITING for level in self._levels.values() for each in level)
@@ -221,11 +228,10 @@ class WaitingRoom:
 
     def _sweep(self) -> None:
         """Forget those that have left from the middle."""
-        waiting = self.all()
-        self.lines, self._gone, self.count = {}, 0, 0
-        self.barred = {kind: Line() for kind in self.barred}
-        for conversation in waiting:
-            self.add(conversation)
+        self._gone = 0
+        for line in (*self.lines.values(), *self.barred.values()):
+            line.sweep()
+        self.lines = {kind: line for kind, line in self.lines.items() if line.first() is not None}
 
 
 def _insert(level: deque[Conversation], conversation: Conversation) -> None:

@@ -78,10 +78,8 @@ class WindingDown(SharedWork):
     def _note_restraint(self) -> None:
         """Work out anew what a free slot is worth; while the channel ends, none goes on to the next request unseen."""
         super()._note_restraint()
-        self.swaps = self.swaps and not self.is_ending
-
-    def _swaps_past_gates(self, activity_type: str) -> bool:
-        return not self.is_ending and super()._swaps_past_gates(activity_type)
+        if self.is_ending:
+            self.swaps = self.admits = False
 
     def _note_saturation(self, activity_type: str) -> None:
         if not self.is_ending:  # else what comes in is turned away, and may not lie in the tray until then
@@ -151,7 +149,7 @@ class WindingDown(SharedWork):
         else:
             callers = [closed for each in callers_of(conversation) for closed in self._shut_out(each, error)]
         error = error or shut_down(conversation, stage, self.name)
-        self._forget(conversation)
+        self.forget(conversation)
         return [*callers, Close(conversation, error)]
 
     def open(self) -> list[Conversation]:

@@ -26,6 +26,7 @@ from . import _orders as orders
 from ._announcing import Announcer
 from ._asking import conversation_for
 from ._book import Book
+from ._cancelling import cancel_all
 from ._dead_letters import belongs
 from ._letterbox import Letterbox
 from ._policing import Policing
@@ -142,7 +143,7 @@ class ChannelActor(LinkedActor):
             case orders.Cancel(conversation):
                 return self._carry_out(self._state.cancel(conversation))
             case orders.CancelAll(conversations):
-                return self._carry_out(each for one in conversations for each in self._state.cancel(one))
+                return cancel_all(conversations, self._book, self._carry_out)
             case orders.Withdraw(conversation):
                 return self._carry_out(self._state.withdraw(conversation))
             case orders.TimedOut():

@@ -13,7 +13,7 @@ import sys
 
 from harness import Bound, Row
 
-NAMES = ("actors", "dispatch", "process", "system", "scale", "simulation")
+NAMES = ("actors", "dispatch", "semantics", "process", "system", "scale", "simulation")
 
 
 def main(arguments: list[str]) -> int:

@@ -38,18 +38,28 @@ class LimenError(Exception):
     __match_args__: ClassVar[tuple[str, ...]] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     """The names of the fields, in the order in which they are taken."""
 
+    _rests: ClassVar[dict[int, tuple[Any, ...]]] = {}
+    """By how many fields are given by position: the defaults of all others, where they have some."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = dict.fromkeys([*cls.__match_args__, *_own_fields(cls)])
-        cls.__match_args__ = tuple(name for name in names if not _is_derived(cls, name))  # type: ignore[misc]
+        fields = tuple(name for name in names if not _is_derived(cls, name))
+        cls.__match_args__ = fields  # type: ignore[misc]
+        cls._rests = {
+            given: tuple(getattr(cls, name) for name in fields[given:])
+            for given in range(len(fields) + 1)
+            if all(hasattr(cls, name) for name in fields[given:])
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.__match_args__:
             super().__init__(*args, **kwargs)
             return
-        values = _bind(type(self), args, kwargs)
-        super().__init__(*values.values())
-        self.__dict__.update(values)
+        rest = None if kwargs else self._rests.get(len(args))
+        values = tuple(_bind(type(self), args, kwargs).values()) if rest is None else args + rest
+        super().__init__(*values)
+        self.__dict__.update(zip(self.__match_args__, values, strict=True))
 
     def _text(self) -> str:
         """Say what is wrong; what a `derived` message reads."""

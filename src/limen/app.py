@@ -23,7 +23,7 @@ from .actors.recorder import Recorder
 from .actors.registration import WorkerRegistration
 from .actors.runtime import runtime
 from .events import EventStream
-from .handle import Handle, handle_of
+from .handle import Handle, cancel_all, handle_of
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
 from .messages.drain import DrainReport, Waiting, check_drain
@@ -210,8 +210,7 @@ class Limen(QueueControls):
                 under_way.popleft()
                 yield result
         finally:
-            for handle in under_way:
-                handle.cancel()
+            cancel_all(under_way)
 
     # --- dead letters -------------------------------------------------------------------------------------------
 

@@ -207,7 +207,7 @@ def cancel_all(handles: Iterable[Handle[Any]]) -> None:
     by_line: dict[Any, list[Conversation]] = {}
     for handle in handles:
         conversation = handle._conversation  # noqa: SLF001 - a handle's own
-        if conversation.channel is not None and not handle.done():
+        if conversation.channel is not None:
             by_line.setdefault(conversation.channel.session, []).append(conversation)
     for line, conversations in by_line.items():
         line.notice(orders.CancelAll(tuple(conversations)))
