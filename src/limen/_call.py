@@ -17,7 +17,7 @@ from .actors.runtime import PENDING, Reply, offer, runtime
 from .messages.activities import ActivityRequest, Completed
 
 
-class Call(Reply[Completed], Conversation):  # pyright: ignore[reportIncompatibleVariableOverride]  # `value`
+class Call(Reply[Completed], Conversation):  # pyright: ignore[reportIncompatibleMethodOverride]  # `value`
     """One call of one activity. Writes its request and its id only when somebody asks."""
 
     __slots__ = (
