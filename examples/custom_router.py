@@ -26,8 +26,8 @@ def main() -> None:
         others = [app.worker("orders", [handle_order]) for _ in range(2)]
         app.route("orders", big_ones_apart, limit=1.0)
 
-        big = [app.dispatch(handle_order.options(key="big-corp"), number) for number in range(10)]
-        small = [app.dispatch(handle_order.options(key="corner-shop"), number) for number in range(10)]
+        big = [app.dispatch(handle_order.options(route_by="big-corp"), number) for number in range(10)]
+        small = [app.dispatch(handle_order.options(route_by="corner-shop"), number) for number in range(10)]
         for handle in (*big, *small):
             handle.result(timeout=10)
         by_big = {handle.attempts[-1].worker_id for handle in big}
