@@ -144,7 +144,7 @@ def test_what_is_no_policy_is_refused():
     """With a typed error, and the policies before it stay."""
     with Limen() as app:
         with pytest.raises(ConfigError, match="policies"):
-            app.policies(QUEUE, ["shed"])
+            app.policies(QUEUE, ["shed"])  # type: ignore[list-item]
         with pytest.raises(ConfigError):
             ShedLoad(1.5)
 
