@@ -8,7 +8,7 @@ from simkit import QUEUE, at_once, double
 import limen
 from limen import ConfigError, EventKind, Limen, LoadShed, activity
 from limen.actors.channel import ChannelActor
-from limen.pressure import Alert, Reject, ScaleConsumers, Severity, ShedLoad, SlowProducer
+from limen.pressure import Alert, Pressure, Reject, ScaleConsumers, Severity, ShedLoad, SlowProducer
 from limen.testing import Simulation
 
 
@@ -63,7 +63,7 @@ def test_policies_do_not_flap_at_the_edge():
         began = [each for each in said if "began" in each]
         assert [each.split("(")[0] for each in began[:2]] == ["Alert", "ScaleConsumers"]
         assert "more workers are needed; there are 1" in said
-        assert app.pressure(QUEUE) == limen.pressure.Pressure(0.0)
+        assert app.pressure(QUEUE) == Pressure(0.0)
 
 
 def test_a_worker_that_has_left_counts_no_more():
@@ -76,7 +76,7 @@ def test_a_worker_that_has_left_counts_no_more():
         assert app.pressure(QUEUE).score == 0.5
 
         idle.unregister()
-        assert app.pressure(QUEUE) == limen.pressure.Pressure(1.0, (Alert(1.0),))
+        assert app.pressure(QUEUE) == Pressure(1.0, (Alert(1.0),))
         assert handle.result() == 2
 
 
@@ -144,7 +144,7 @@ def test_what_is_no_policy_is_refused():
     """With a typed error, and the policies before it stay."""
     with Limen() as app:
         with pytest.raises(ConfigError, match="policies"):
-            app.policies(QUEUE, ["shed"])
+            app.policies(QUEUE, ["shed"])  # type: ignore[list-item]
         with pytest.raises(ConfigError):
             ShedLoad(1.5)
 
