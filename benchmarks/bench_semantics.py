@@ -1,4 +1,4 @@
-"""What limits, pauses, keys and time limits cost who does not use them; cancelling thousands; timers by the 100,000.
+"""What limits, pauses, keys and time limits cost whoever uses none; cancelling thousands; timers by the 100,000.
 
 A dispatch that uses none of them is measured on a queue where nothing was ever set, and on queues where something is in
 force that is not for it, or lies in waiting; both in turn, in one run.

@@ -552,12 +552,13 @@ class Channel(RuleBasedStateMachine):
     @invariant()
     def a_channel_that_ends_names_what_it_gives_up(self) -> None:
         """Each request that is shut out is named once; of the others, only those go on that may."""
-        shut_out = [each.id for each, outcome in self.book.closed if isinstance(outcome, ShutDown)]
+        over = [each for each, outcome in self.book.closed if isinstance(outcome, ShutDown)]
+        shut_out = [each.id for each in over if each.claim is None]  # of a key, its callers
         assert sorted(shut_out) == sorted(each.conversation_id for each in self.state.ending.unfinished)
         if not self.state.is_ending:
             assert not shut_out
             return
-        assert self.state.ending.runs_waiting or all(each.attempts for each in self.open)
+        assert self.state.ending.runs_waiting or all(each.work.attempts for each in self.open)
         assert self.state.is_quiet == (self.state.open_count() == 0)
         assert not self.state.saturated
         assert not self.state.swaps
