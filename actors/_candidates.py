@@ -37,11 +37,6 @@ class Group:
         if len(self.heap) > 4 * len(self.members) + 64:
             self._sweep()
 
-    def enter(self, entry: WorkerEntry) -> None:
-        """Take an entry in, to be filed."""
-        self.members[entry] = None
-        self.able += entry.capacity.max_concurrent > 0
-
     def drop(self, entry: WorkerEntry) -> None:
         """Forget an entry whose version has passed; soon, or with the next ones, also what the heap has of it."""
         del self.members[entry]
@@ -129,11 +124,13 @@ class Candidates:
     def _file(self, entry: WorkerEntry) -> None:
         types = entry.capacity.activity_types
         group = self._groups.get(types) or self._group_of(types)
-        group.enter(entry)
+        members = group.members
+        members[entry] = None
+        group.able += entry.capacity.max_concurrent > 0
         entry.group = group
         self.entries[entry.worker_id] = entry
         self._membership_changed()
-        for each in group.members if len(group.members) == 2 else (entry,):  # noqa: PLR2004 - the first had no order
+        for each in members if len(members) == 2 else (entry,):  # noqa: PLR2004 - the first had no order
             group.push(each)
 
     def _group_of(self, types: tuple[str, ...]) -> Group:

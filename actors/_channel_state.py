@@ -232,15 +232,17 @@ class ChannelState(WindingDown):
 
     def join(self, entry: WorkerEntry) -> list[Decision]:
         """Let a worker be offered, unless it is dead or leaving already; give it what waits for it."""
-        self._drop_vacancy(entry)
-        if entry.origin.retired or entry.origin.draining or not entry.active or entry.exited is not None:
+        if self.vacancies:
+            self._drop_vacancy(entry)
+        origin = entry.origin
+        if origin.retired or origin.draining or not entry.active or entry.exited is not None:
             entry.active = False
             if entry.comes_back:
                 self.vacancies[entry.worker_id] = entry
             return [*self._hopeless_without(entry)]
         self.saturated.clear()
         self.candidates.add(entry)
-        return self._fill(entry)
+        return self._fill(entry) if self.waiting.count else []
 
     def leave(self, entry: WorkerEntry, reason: ExitReason, *, vacancy: bool = False) -> list[Decision]:
         """Take a worker out first, then hand on what it held. `vacancy`: its next incarnation is on its way."""

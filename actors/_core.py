@@ -28,7 +28,7 @@ from .context_actor import Abandoned, ChannelFor, ContextActor, Forsaken, TheSup
 from .entry import WorkerEntry
 from .linking import ask, post
 from .registration import WorkerRegistration
-from .runtime import here, runtime
+from .runtime import Shield, here, runtime
 
 logger = logging.getLogger("limen")
 
@@ -59,10 +59,11 @@ class Core:
 
     def channel(self, name: ChannelName) -> ChannelHandle:
         """Give the channel of this name; made if need be."""
-        self._live_root(str(name))
-        channel = self.directory.open_channel(str(name))
+        text = str(name)
+        self._live_root(text)
+        channel = self.directory.open_channel(text)
         if channel is None:
-            channel = self._ask(ChannelFor(name), str(name))
+            channel = self._ask(ChannelFor(name), text)
         return channel
 
     def find_channel(self, name: str) -> ChannelHandle | None:
@@ -74,7 +75,6 @@ class Core:
 
     def supervisor(self, name: str) -> ActorRef[Any]:
         """Give the supervisor, for a worker of this channel; made if need be."""
-        self._live_root(name)
         supervisor = self.directory.live_supervisor()
         if supervisor is None:
             supervisor = self._ask(TheSupervisor(name), name)
@@ -123,26 +123,30 @@ class Core:
 
     def register(self, name: ChannelName, blueprint: Blueprint) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
-        self.refuse_new(str(name))
+        text = str(name)
+        self.refuse_new(text)
         self.directory.enter(blueprint)
         try:
-            if blueprint.owned:
-                self._spawn(str(name), blueprint)
-            self._insert(name, blueprint)
-            registration = WorkerRegistration(self, blueprint)
-            self._check_open(str(name))  # whoever closed it meanwhile may have come too early for this one
+            with Shield():
+                if blueprint.owned:
+                    self._spawn(text, blueprint)
+                self._insert(name, blueprint)
+                registration = WorkerRegistration(self, blueprint)
+                self._check_open(text)  # whoever closed it meanwhile may have come too early for this one
         except BaseException as error:
             self._undo(blueprint)
             if isinstance(error, ChannelLifecycleError) or not isinstance(error, Exception):
                 raise
-            raise ChannelLifecycleError(str(name), kind_and_text(error)) from error
+            raise ChannelLifecycleError(text, kind_and_text(error)) from error
         return registration
 
     def _spawn(self, name: str, blueprint: Blueprint) -> None:
         """Start the participant as a child of the supervisor."""
         supervisor = self.supervisor(name)
         blueprint.live_under(supervisor, f"{name}/{blueprint.worker_id}")
-        ask(supervisor, nursery().birth(blueprint)).get(timeout=COMMAND_TIMEOUT_S)
+        answer = ask(supervisor, nursery().birth(blueprint))
+        if not isinstance(answer, tuple):
+            answer.get(timeout=COMMAND_TIMEOUT_S)
 
     def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""

@@ -174,7 +174,8 @@ class Supervision:
     def started(self, child_id: str, now_s: float) -> Iterable[Order]:
         """A `Start` was carried out."""
         child = self.children[child_id]
-        self._enter(child, ChildState.RUNNING)
+        child.state = ChildState.RUNNING
+        self.active += 1
         child.restarts += not child.first
         child.first = child.again = False
         child.started_s = now_s
@@ -257,7 +258,7 @@ class Supervision:
     def _start(self, child: Child) -> Iterable[Order]:
         child.incarnation += 1
         child.killed = False
-        self._enter(child, ChildState.STARTING)
+        child.state = ChildState.STARTING  # from one way to be gone to another
         return (Start(child.spec.id),)
 
     def _tell_to_stop(self, child: Child) -> Iterable[Order]:

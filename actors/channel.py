@@ -83,7 +83,10 @@ class ChannelActor(LinkedActor):
         One that fails half-way ends the actor, and the next one makes the book whole again.
         """
         try:
-            self.take_in()
+            if self._tray or self._state.gates:
+                self.take_in()
+            else:
+                self._book.waker = None
             answer = self._handle(message)
             if self._state.unsettled:
                 self._carry_out(self._state.settle())
@@ -110,6 +113,8 @@ class ChannelActor(LinkedActor):
                 return None
             case orders.Finished():
                 return self._finished(message)
+            case orders.Join(entry):
+                return self._join(entry)
             case orders.WorkerDown():
                 return self._worker_down(message)
             case orders.Crashed():
@@ -130,8 +135,6 @@ class ChannelActor(LinkedActor):
                 return self._take_slot(entry)
             case orders.GiveSlot(entry):
                 return self._carry_out(self._state.set_manual(entry, max(0, entry.manual - 1)))
-            case orders.Join(entry):
-                return self._join(entry)
             case orders.Rejoin(entry):
                 return self._rejoin(entry)
             case orders.Leave(entry):
@@ -451,11 +454,15 @@ class ChannelActor(LinkedActor):
     def _join(self, entry: WorkerEntry) -> None:
         """Subscribe and insert a worker whose watch is armed. `ChannelLifecycleError` for a live duplicate id."""
         self._bury_dead_twin(entry)
-        other = self._state.candidates.entries.get(entry.worker_id) or self._state.vacancies.get(entry.worker_id)
-        if other is not None and other.origin is not entry.origin:
-            state = "alive" if self._is_listed(other) else "about to be restarted"
-            raise ChannelLifecycleError(self._state.name, f"a worker {entry.worker_id!r} is registered and {state}")
-        self._rejoin(entry)
+        state, worker_id = self._state, entry.worker_id
+        other = state.candidates.entries.get(worker_id) or state.vacancies.get(worker_id)
+        if other is None:
+            self._enter(entry)
+        elif other.origin is entry.origin:
+            self._rejoin(entry)
+        else:
+            how = "alive" if self._is_listed(other) else "about to be restarted"
+            raise ChannelLifecycleError(state.name, f"a worker {worker_id!r} is registered and {how}")
 
     def _rejoin(self, entry: WorkerEntry) -> None:
         self._bury_dead_twin(entry)
@@ -466,15 +473,19 @@ class ChannelActor(LinkedActor):
             if listed is not entry:  # perhaps its own next incarnation, which was quicker
                 self._close_inbox(entry)
             return
+        self._enter(entry)
+
+    def _enter(self, entry: WorkerEntry) -> None:
         if entry.inbox is not None:
             self._fanout.add(entry.inbox)
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
-        if self._is_listed(entry):
+        if self._state.candidates.entries.get(entry.worker_id) is entry:
             self._announcer.tell(EventKind.REGISTERED, entry)
         else:
             self._close_inbox(entry)
-        self._carry_out(decided)
+        if decided:
+            self._carry_out(decided)
 
     def _bury_dead_twin(self, entry: WorkerEntry) -> None:
         """Take out the last worker of this id, whose end has not been handled yet."""

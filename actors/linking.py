@@ -70,8 +70,8 @@ def notify(ref: ActorRef[Any], message: object) -> bool:
     return True
 
 
-def ask(ref: ActorRef[Any], message: object) -> Future[Any]:
-    """Do as `ref.ask(message, block=False)` does; an idle actor that never blocks answers on this thread, for less.
+def ask(ref: ActorRef[Any], message: object) -> tuple[Any] | Future[Any]:
+    """Ask an actor; one that is idle and never blocks answers on this thread, for less: the answer comes in a box.
 
     Never blocks. Each sender's messages are handled in their order all the same.
     """
@@ -80,7 +80,7 @@ def ask(ref: ActorRef[Any], message: object) -> Future[Any]:
         borrow, answer = inbox.borrow, inbox.owner.answer_here
     except AttributeError:  # it has a thread, is not one of ours, or has just ended and left its inbox to its ref
         return ref.ask(message, block=False)
-    answered: Future[Any] | None = borrow(answer, message) if inbox.empty() else None
+    answered: tuple[Any] | Future[Any] | None = borrow(answer, message)
     return answered if answered is not None else ref.ask(message, block=False)
 
 

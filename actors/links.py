@@ -48,6 +48,10 @@ _OUR_NAMES: set[str] = set()
 """Names that a subclass must not define, because the funnel stands on them."""
 
 
+_ASKED_HERE: Any = object()
+"""In place of the reply to a question that is answered on the asker's own thread, until one is needed."""
+
+
 class LinkedActor(ThreadingActor):
     """A Pykka actor with links, monitors and a funnel. Everything a `ThreadingActor` promises, it promises.
 
@@ -69,6 +73,7 @@ class LinkedActor(ThreadingActor):
     _now_handling: object = None
     _since_s = 0.0
     _now_reply: Any = None
+    _here_reply: Any = None
     _sweep_at = 64
     _parent_urn: str | None = None
 
@@ -104,7 +109,7 @@ class LinkedActor(ThreadingActor):
     @classmethod
     def _launch(cls, prepare: Callable[[Self], None] | None, args: Any, kwargs: Any) -> ActorRef[Self]:
         actor = cls(*args, **kwargs)
-        assert actor.actor_ref is not None, "did you forget to call super().__init__() in your override?"
+        assert actor._actor_ref is not None, "did you forget to call super().__init__() in your override?"
         _register(actor._actor_ref)
         try:
             if prepare is not None:
@@ -117,7 +122,7 @@ class LinkedActor(ThreadingActor):
             else:
                 kill(actor.actor_ref, "its start was broken off")
             raise
-        return actor.actor_ref
+        return actor._actor_ref
 
     def spawn_link(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start another actor already linked to this one: there is no instant in between. Source: OTP, spawn_link."""
@@ -130,7 +135,7 @@ class LinkedActor(ThreadingActor):
 
         Linking to an actor that is gone already counts as its abnormal end (`noproc`).
         """
-        link = Link(self.actor_ref, ref)
+        link = Link(self._actor_ref, ref)
         other = life_of(ref)
         entered = enter_link(link, self._life, other)
         if entered is Entered.NOT:
@@ -190,14 +195,18 @@ class LinkedActor(ThreadingActor):
         """End with this error after the current message, whatever kind of message that is."""
         self._failed_at(None, error, fatal=True)
 
+    def _refuse(self, error: Exception) -> None:
+        """Answer the message being handled with an error, and keep nothing of it; for a `tell` it goes nowhere."""
+        if self._now_reply is not None:
+            offer_error(self._taken_reply(), error)
+
     def reply_later(self) -> Reply[Any]:
         """Take over the reply to the message being handled, to answer it after the handler has returned.
 
         For a `tell` the reply goes nowhere. An actor that ends without answering answers with an error.
         Source: OTP, `noreply` of gen_server.
         """
-        reply = self._now_reply if self._now_reply is not None else self._runtime.create_future()
-        self._now_reply = None
+        reply = self._taken_reply() if self._now_reply is not None else self._runtime.create_future()
         waiting = self._life.deferred = self._life.deferred or []
         if len(waiting) >= self._sweep_at:
             waiting[:] = [each for each in waiting if not each.done()]
@@ -258,17 +267,44 @@ class LinkedActor(ThreadingActor):
             self._end()
         return budget
 
-    def answer_here(self, message: object) -> Reply[Any]:
-        """Handle one message as an ask, on a borrowed turn; give the reply. Raises nothing."""
-        before, host, reply = here.mailbox, here.host, self._runtime.create_future()
-        here.mailbox, here.host = self.actor_inbox, before
+    def answer_here(self, message: object) -> tuple[Any] | Reply[Any] | None:
+        """Handle one of the house's messages as an ask, on a borrowed turn: give the answer in a box, or the reply.
+
+        `None`, and nothing is done, if others come first. Raises nothing: an error is in the reply.
+        """
+        inbox: Any = self.actor_inbox
+        if not inbox.empty():
+            return None
+        before, host = here.mailbox, here.host
+        here.mailbox, here.host = inbox, before
+        self._since_s = self._clock()
+        self._now_handling = message
+        self._now_reply = _ASKED_HERE
+        answer: tuple[Any] | Reply[Any]
         try:
-            self._step(Envelope(message, reply))
+            answer = (self.on_receive(message),)
+        except BaseException as error:  # noqa: BLE001 - it goes to the asker, or ends this actor, and no other
+            answer = self._taken_reply()
+            self._failed_at(answer, error, fatal=self.ask_errors_crash or not isinstance(error, Exception))
+        else:
+            if self._now_reply is not _ASKED_HERE:
+                answer = self._taken_reply()
         finally:
+            self._now_handling = self._now_reply = self._here_reply = None
             here.mailbox, here.host = before, host
         if self.actor_stopped.is_set():
             self._end()
-        return reply
+        return answer
+
+    def _taken_reply(self) -> Reply[Any]:
+        """Take the reply to the message being handled; to one that was asked on this thread it is made when needed."""
+        reply, self._now_reply = self._now_reply, None
+        if reply is None or reply is _ASKED_HERE:
+            reply = self._here_reply
+            if reply is None:
+                reply = self._here_reply = self._runtime.create_future()
+                reply.owed_by = self.actor_inbox
+        return reply  # type: ignore[no-any-return]  # a future, then
 
     def _begin(self) -> None:
         self._begun = True

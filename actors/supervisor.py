@@ -122,13 +122,15 @@ class SupervisorActor(LinkedActor):
 
     def on_receive(self, message: Any) -> Any:
         match message:
+            case StartChild():
+                return self._requested(message)
             case Down():
                 return self._child_ended(message)
             case _Waited():
                 return self._carry_out(self._core.waited(message.child_id, message.incarnation))
             case _Overdue():
                 return self._carry_out(self._core.overdue(message.child_id, message.incarnation))
-            case StartChild() | StopChild() | RestartChild() | DeleteChild():
+            case StopChild() | RestartChild() | DeleteChild():
                 return self._requested(message)
             case WhichChildren():
                 return tuple(self._row(child_id) for child_id in self._core.children)
@@ -154,12 +156,10 @@ class SupervisorActor(LinkedActor):
             self._postponed.append((message, self.reply_later()))
             return None
         try:
-            value = self._do(message)
+            value = self._start_child(message.spec) if isinstance(message, StartChild) else self._do(message)
         except LimenError as error:
             logger.info("%s: %s", self, error)
-            if self._now_reply is not None:  # not `reply_later`, which would keep the error, and all that it leads to
-                offer_error(self._now_reply, error)
-                self._now_reply = None
+            self._refuse(error)  # not `reply_later`, which would keep the error, and all that it leads to
             return None
         if value is _LATER:
             self._answer_later(message, self.reply_later())
@@ -273,7 +273,8 @@ class SupervisorActor(LinkedActor):
     def _carry_out(self, orders: Iterable[Order]) -> None:
         queue = deque(orders)
         while queue:
-            queue.extend(self._carry_out_one(queue.popleft()))
+            order = queue.popleft()
+            queue.extend(self._start(order.child_id) if type(order) is Start else self._carry_out_one(order))
             if not queue and self._core.has_more:
                 queue.extend(self._core.resume(self._runtime.now()))
         if self._postponed:
@@ -281,8 +282,6 @@ class SupervisorActor(LinkedActor):
 
     def _carry_out_one(self, order: Order) -> Iterable[Order]:
         match order:
-            case Start(child_id):
-                return self._start(self._core.children[child_id].spec)
             case Stop(child_id, incarnation, timeout_s):
                 self._refs[child_id].stop(block=False)
                 if timeout_s is not None:
@@ -302,7 +301,8 @@ class SupervisorActor(LinkedActor):
                 self._finish(error)
         return ()
 
-    def _start(self, spec: ChildSpec) -> Iterable[Order]:
+    def _start(self, child_id: str) -> Iterable[Order]:
+        spec = self._core.children[child_id].spec
         try:
             ref = self._start_by(spec)
         except BaseException as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .flag import Flag
 from .here import here
 from .reply import PENDING, Reply, offer, offer_error
+from .shield import Shield
 from .standard import StandardRuntime
 from .timers import Timer
 from .waits import Condition, Lock, Queue, Thread
@@ -27,6 +28,7 @@ __all__ = [
     "Queue",
     "Reply",
     "Runtime",
+    "Shield",
     "Thread",
     "Timer",
     "here",

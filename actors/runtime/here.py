@@ -19,6 +19,8 @@ class Here(threading.local):
     """The mailbox of the actor whose thread this is, while the thread serves others in a drain: it cannot be served."""
     draining: bool = False
     """Whether this thread is inside a drain of pooled mailboxes."""
+    shield: Any = None
+    """What holds signal handlers back on this thread from one drain to the next; whoever waits in between lifts it."""
     pool: Any = None
     """The pool that this thread drains for."""
     place: Any = None

@@ -268,6 +268,8 @@ def _taken(box: _Box) -> bool:
 
 def _acquire(waiter: _thread.LockType, timeout: float | None) -> bool:
     limit_s = -1.0 if timeout is None else max(0.0, min(timeout, _thread.TIMEOUT_MAX))
+    if here.shield is not None and not here.draining:
+        here.shield.lift()
     pool = here.pool if here.draining else None
     if pool is None:
         return waiter.acquire(timeout=limit_s)

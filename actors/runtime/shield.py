@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the plain module: no enums in the way
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
+
+from .here import here
 
 _DEFERRED = tuple(
     int(number)
@@ -22,7 +24,7 @@ _get, _set = _signal.getsignal, _signal.signal
 
 def shielded(work: Callable[..., Any], *args: Any) -> Any:
     """Give `work(*args)`; handlers of signals that come meanwhile run when it has ended. Main thread only."""
-    saved = [(number, handler) for number in _DEFERRED if (handler := _get(number)).__class__ not in _PASSIVE]
+    saved = _handlers()
     if not saved:
         return work(*args)
     try:
@@ -38,7 +40,63 @@ def shielded(work: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
+class Shield:
+    """Does the same for all that a block does, until it waits for a reply. On other threads it does nothing.
+
+    For several short steps in a row: each of them alone would be shielded by itself.
+    """
+
+    __slots__ = ("_saved",)
+
+    def __init__(self) -> None:
+        self._saved: list[tuple[int, Any]] | None = None
+
+    def __enter__(self) -> Self:
+        """Hold the handlers back."""
+        at = here
+        if at.is_main:
+            saved = _handlers()
+            try:
+                for number, _ in saved:
+                    _set(number, _note)
+                self._saved = saved
+                at.is_main, at.shield = False, self
+            except BaseException:  # of a handler that was not replaced yet
+                if saved:
+                    _restore(saved)
+                self._saved = None
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let them run."""
+        self.lift()
+
+    def lift(self) -> None:
+        """Let them run, and hold nothing back any more. Raises what they raise."""
+        saved, self._saved = self._saved, None
+        if saved is None:
+            return
+        here.is_main, here.shield = True, None
+        try:
+            if saved:
+                _restore(saved)
+        finally:
+            if _caught:
+                _run_late(dict(saved))
+
+
 _caught: list[tuple[int, Any]] = []
+
+
+def _handlers() -> list[tuple[int, Any]]:
+    """List the handlers that may raise, by signal; not those that are held back already."""
+    handlers = []
+    for number in _DEFERRED:
+        handler = _get(number)
+        if handler.__class__ not in _PASSIVE and handler is not _note:
+            handlers.append((number, handler))
+    return handlers
 
 
 def _note(number: int, frame: Any) -> None:

@@ -309,9 +309,9 @@ def test_an_executor_that_fails_to_take_an_attempt_costs_that_attempt_only(monke
         with monkeypatch.context() as patches:
             patches.setattr(ThreadExecutor, "submit", fail)
             broken = add_worker(context)
-        ref = session_of(context).ref()
-        error = error_of(submit(context))
-        broken.unregister()
+            ref = session_of(context).ref()
+            error = error_of(submit(context))
+            broken.unregister()
         worker = add_worker(context)
 
         assert isinstance(error, DispatchFailed)
