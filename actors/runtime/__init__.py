@@ -16,6 +16,7 @@ from .shield import Shield
 from .standard import StandardRuntime
 from .timers import Timer
 from .waits import Condition, Lock, Queue, Thread
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,6 +42,9 @@ __all__ = [
 
 class Runtime(Protocol):
     """What an actor needs of the machine."""
+
+    watchdog: Watchdog | None
+    """Wakes the main thread while it waits for a reply, where it might miss a signal otherwise."""
 
     misses_signals: bool
     """Whether a signal may come just as the main thread blocks, and not wake it."""

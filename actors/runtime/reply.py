@@ -14,12 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pykka import Future, Timeout
 
 from ...messages.errors import SelfAskError
 from .here import here
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -218,6 +220,26 @@ class Reply(Future[T]):
         self._unwatch(box)
         return self.value is not PENDING
 
+    def wait_on_main(self, watchdog: Watchdog) -> None:
+        """Block the main thread until there is an answer, and wake it now and then meanwhile, for signals.
+
+        Without a limit of its own: a wait with one takes longer to set up.
+        """
+        self._refuse_self_ask()
+        while self.value is PENDING:
+            waiter = _new_lock()
+            waiter.acquire()
+            wake = partial(_release, waiter)
+            box = self._watch(wake)
+            watchdog.wake = wake
+            if watchdog.timer is None:
+                watchdog.start()
+            try:
+                _acquire(waiter, None)
+            finally:
+                watchdog.wake = None
+                self._unwatch(box)
+
     def _refuse_self_ask(self) -> None:
         """Raise if the actor that owes the answer runs, or is held up, on this very thread."""
         owed_by = self.owed_by
@@ -255,6 +277,12 @@ def _call(callback: Callable[[], object]) -> None:
         callback()
     except BaseException:  # SystemExit too: whoever sets the answer is not to end for whoever waited for it
         logger.exception("a callback of a future failed")
+
+
+def _release(waiter: _thread.LockType) -> None:
+    """Let a waiter go that somebody else may have let go by now."""
+    with suppress(RuntimeError):
+        waiter.release()
 
 
 def _taken(box: _Box) -> bool:

@@ -18,6 +18,7 @@ from .pool import Pool
 from .quiet import QuietMailbox
 from .reply import Reply
 from .timers import Timer, Timers
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     import asyncio
@@ -50,6 +51,7 @@ class StandardRuntime:
         self._urns = self.new_id()[:-_URN_DIGITS]
         self._urn_numbers = itertools.count(self._random.getrandbits(32))
         self._timers = Timers(after_fire=self._pool.hand_over)
+        self.watchdog: Watchdog | None = Watchdog(self.call_later)
         self.shared: dict[Any, Any] = {}
 
     def create_inbox(self, actor: Any) -> ThreadMailbox | PooledMailbox:

@@ -14,7 +14,7 @@ from .actors._patience import wait_patiently
 from .actors._progress import unpack
 from .actors.attempt import Boxed
 from .actors.conversation import NEW, Conversation
-from .actors.runtime import runtime
+from .actors.runtime import here, runtime
 from .messages.activities import Completed
 from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
@@ -108,7 +108,7 @@ class Handle(Generic[R]):
         box: Any = self._conversation.value
         if type(box) is tuple:  # which it is where the worker is in this process and all went well
             return box[0]  # type: ignore[no-any-return]
-        if not wait_patiently(self._wait, timeout):
+        if not self.wait(timeout):
             raise self._late(timeout)
         try:
             return _value(self._conversation.reply.get(timeout=0))  # type: ignore[no-any-return]
@@ -127,6 +127,9 @@ class Handle(Generic[R]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until there is a result or an error, at most `timeout` seconds; say whether there is."""
+        if timeout is None and here.is_main and (watchdog := runtime().watchdog) is not None:
+            self._conversation.reply.wait_on_main(watchdog)
+            return True
         return wait_patiently(self._wait, timeout)
 
     def _wait(self, timeout: float | None) -> bool:

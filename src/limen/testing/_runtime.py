@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..actors.runtime import Reply, Timer
+from ..actors.runtime.watchdog import Watchdog
 from ._inbox import SimulatedInbox
 from ._routes import Routes
 from ._scheduler import Scheduler
@@ -31,6 +32,7 @@ class SimulatedRuntime:
     """What actors are given in a simulation. Everything that may block parks a task."""
 
     misses_signals = False
+    watchdog: Watchdog | None = None
 
     def __init__(self, scheduler: Scheduler, seed: int) -> None:
         self.scheduler = scheduler
