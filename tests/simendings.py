@@ -184,10 +184,10 @@ class Happened:
         else:
             worker.drain(drain_s)
 
-    def close(self, app: Limen) -> None:
-        """Close the application."""
+    def close(self, app: Limen, drain_s: float) -> None:
+        """Close the application, in good order or not."""
         self.closed = True
-        app.close()
+        app.close(drain=drain_s)
 
 
 LIMITS: tuple[dict[str, Any], ...] = (
@@ -254,7 +254,7 @@ def everything_ends(kind: str, sim: Simulation, *, closing: bool) -> None:
             asked.append((handle, number, limits))
         deeds = _deeds(sim, app, workers, asked, happened)
         if closing:
-            deeds.append(functools.partial(happened.close, app))
+            deeds.append(functools.partial(happened.close, app, luck.choice((0.0, 0.5, 3.0))))
         threads = [
             runtime().start_thread(functools.partial(_do_at, luck.choice(INSTANTS_S), deed), f"doer-{number}")
             for number, deed in enumerate(deeds)
@@ -354,7 +354,7 @@ def two_ends_meet(kind: str, sim: Simulation) -> None:
             "crash": functools.partial(sim.crash, worker.participant),
             "drain": functools.partial(happened.take_out, worker, 0.5),
             "unregister": functools.partial(happened.take_out, worker, None),
-            "close": functools.partial(happened.close, app),
+            "close": functools.partial(happened.close, app, luck.choice((0.0, 0.5))),
         }
         for end in ends:
             if end in deeds:

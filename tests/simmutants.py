@@ -283,3 +283,51 @@ def a_close_forgets_who_requeued(monkeypatch: Any) -> None:
         return [each for each in listed(state) if each.letter is None]
 
     monkeypatch.setattr(ChannelState, "open", open_but_requeued)
+
+
+@mutant("nobody_pays_for_who_is_in_front")
+def a_limit_counts_from_the_hand_over(monkeypatch: Any) -> None:
+    """Who lies behind another pays for what that one takes."""
+    monkeypatch.setattr(Attempt, "left_s", lambda _attempt, _limit_s, _now_s: 0.0)
+
+
+@mutant("everything_ends_at_once_thread")
+def cancelled_before_it_counts(monkeypatch: Any) -> None:
+    """An activity is told that it is cancelled when its worker ends, and what it then returns is taken for its result."""
+    from limen.actors.executors._local_run import LocalRun
+    from limen.actors.executors.thread import ThreadExecutor
+
+    over: list[Any] = []
+    close = ThreadExecutor.close
+
+    def close_and_tell(executor: ThreadExecutor) -> None:
+        close(executor)
+        over.append(executor._report)
+        executor.wake()
+
+    monkeypatch.setattr(ThreadExecutor, "close", close_and_tell)
+    monkeypatch.setattr(LocalRun, "cancelled", property(lambda run: run.work.claimed or run._report in over))
+
+
+@mutant("what_does_not_end_costs_no_slot_thread")
+def an_abandoned_thread_stays(monkeypatch: Any) -> None:
+    """It goes on as a thread of the worker's when it has ended after all."""
+    from limen.actors.executors.thread import ThreadExecutor
+
+    monkeypatch.setattr(ThreadExecutor, "_ends_here", lambda _executor, _place: False)
+
+
+@mutant("a_slot_that_was_kept_comes_back_asyncio")
+def a_kept_slot_is_kept(monkeypatch: Any) -> None:
+    """When there is room again, nobody looks who waits for it."""
+    from limen.actors.executors._abandoned import Abandoned
+
+    monkeypatch.setattr(Abandoned, "next_kept", lambda _abandoned: None)
+
+
+@mutant("everything_ends_at_once_thread")
+def an_attempt_finds_its_own_word(monkeypatch: Any) -> None:
+    """What the last attempt said is forgotten as soon as the next one says something."""
+    from limen.actors._progress import Progress
+
+    monkeypatch.setattr(Progress, "before", lambda progress, _number: progress.latest)
