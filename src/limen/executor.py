@@ -12,11 +12,11 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
-from ._engine import EmbeddedEngine
+from ._engine import EmbeddedEngine, Engine
 from ._options import Options
 from ._promise import CallLost, ExecutorClosed, Promise, Task, call
 from .activity import Activity
@@ -26,7 +26,9 @@ from .handle import cancel_all
 from .messages.errors import ChannelLifecycleError, ConfigError, LimenError
 
 if TYPE_CHECKING:
-    from .app import Limen
+    from ._call import Call
+    from .actors.registration import WorkerRegistration
+    from .messages.pool import PoolRow
 
 __all__ = ["CallLost", "Executor", "ExecutorClosed"]
 
@@ -103,10 +105,35 @@ class Executor(futures.Executor):
             self._desk.wait_gone()
 
 
+class Host(Protocol):
+    """What an executor needs of its application."""
+
+    _engine: Engine
+
+    def worker(
+        self,
+        queue: str,
+        activities: Sequence[Activity[..., Any]],
+        *,
+        max_concurrent: int | None,
+        executor: Literal["thread", "process"] | None,
+    ) -> WorkerRegistration:
+        """Add a worker."""
+        ...
+
+    def pool(self, queue: str) -> list[PoolRow]:
+        """List a queue's workers."""
+        ...
+
+    def _call(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Make a dispatch, ready to be handed in."""
+        ...
+
+
 class Desk:
     """The part of an executor that stays while its calls are open, also when nobody holds the executor any more."""
 
-    def __init__(self, app: Limen, activity: Activity[..., Any], *, is_process: bool, rerun: bool, slots: int) -> None:
+    def __init__(self, app: Host, activity: Activity[..., Any], *, is_process: bool, rerun: bool, slots: int) -> None:
         self.activity = activity
         self.is_process = is_process
         self._app = app
@@ -180,7 +207,7 @@ class Desk:
 
 
 def make_executor(
-    app: Limen,
+    app: Host,
     queue: str,
     *,
     max_workers: int | None,

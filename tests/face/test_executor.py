@@ -12,7 +12,8 @@ import pytest
 from facekit import TIMEOUT_S, in_the_background, wait_for
 
 from limen import ConfigError, EventKind, Limen, QueueFull, ShutDown
-from limen.executor import ExecutorClosed
+from limen.actors import kill
+from limen.executor import CallLost, ExecutorClosed
 
 
 @pytest.fixture
@@ -357,6 +358,32 @@ def test_a_name_is_one_executors(app):
             assert second.submit(abs, -1).result(TIMEOUT_S) == 1
     with app.executor("calls") as third:
         assert third.submit(abs, -1).result(TIMEOUT_S) == 1
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_the_death_of_the_worker_itself(app, rerun):
+    """With calls on its threads and others waiting: what had begun is lost or run again; the rest just runs."""
+    gate = Gate()
+    with app.executor("calls", max_workers=2, rerun=rerun) as executor:
+        begun = [executor.submit(gate, number) for number in range(2)]
+        gate.wait_begun()
+        gate.wait_begun()
+        waiting = [executor.submit(abs, -number) for number in range(5)]
+        kill(executor._desk._registration.participant)
+
+        if not rerun:
+            assert [type(future.exception(TIMEOUT_S)) for future in begun] == [CallLost, CallLost]
+        gate.opened.set()
+        if rerun:
+            assert [future.result(TIMEOUT_S) for future in begun] == [0, 1]
+        assert [future.result(TIMEOUT_S) for future in waiting] == list(range(5))
+
+
+def test_a_broker_has_no_executors():
+    """Functions do not travel to other machines: refused at once, without a connection."""
+    pytest.importorskip("pika", reason="needs the extra limen[rabbitmq]")
+    with Limen("amqp://nobody@127.0.0.1:1/") as far, pytest.raises(ConfigError, match="over a broker"):
+        far.executor("calls")
 
 
 @pytest.mark.parametrize("wrong", [{"max_workers": 0}, {"max_workers": -1}, {"executor": "asyncio"}, {"name": ""}])
