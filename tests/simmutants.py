@@ -293,7 +293,7 @@ def a_limit_counts_from_the_hand_over(monkeypatch: Any) -> None:
 
 @mutant("everything_ends_at_once_thread")
 def cancelled_before_it_counts(monkeypatch: Any) -> None:
-    """An activity is told that it is cancelled when its worker ends, and what it then returns is taken for its result."""
+    """An activity is told that it is cancelled when its worker ends, and what it returns then is its result."""
     from limen.actors.executors._local_run import LocalRun
     from limen.actors.executors.thread import ThreadExecutor
 
