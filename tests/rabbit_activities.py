@@ -1,10 +1,13 @@
 """Activities for the tests over a broker, importable by hosts and their children."""
 
+import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import attrs
+from rabbithosts import Diary
 
 from limen import Retry, RetryableError, activity
 
@@ -79,3 +82,41 @@ def die() -> None:
 async def later(number: int) -> int:
     """Give it back, from an event loop."""
     return number
+
+
+@activity(queue="work")
+def hold(path: str) -> int:
+    """Note the start, and end when that is allowed."""
+    diary = Diary(path)
+    diary.note()
+    diary.hold()
+    return os.getpid()
+
+
+@activity(queue="work")
+def fork_and_hold(path: str) -> int:
+    """Do so with a forked copy of the process beside, which does nothing and outlives it."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            time.sleep(60)
+        os._exit(0)
+    Path(path + f".child-{pid}").touch()
+    return hold(path)
+
+
+@activity(queue="work", max_crashes=3)
+def kill_host(path: str) -> None:
+    """Note the start, and kill the host as a whole."""
+    Diary(path).note()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@activity(queue="work")
+def sockets() -> list[str]:
+    """Give the sockets that the process running it has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(entry.readlink()))
+    return [each for each in found if each.startswith("socket:")]

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from linkkit import PooledDoer, ending
+from linkkit import Hold, PooledDoer, ending
 
-from limen.actors.runtime.shield import shielded
+from limen.actors.runtime import here
+from limen.actors.runtime.shield import Shield, shielded
 
 
 @pytest.fixture(autouse=True)
@@ -128,4 +129,99 @@ def test_other_threads_need_no_shield():
         thread = threading.Thread(target=lambda: ref.tell(lambda _: seen.append(signal.getsignal(signal.SIGINT))))
         thread.start()
         thread.join()
+    assert seen == [before]
+
+
+# --- over several drains --------------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_between_two_drains_waits_for_the_end_of_both():
+    """A registration is several steps; Ctrl-C comes before the first of them or after the last."""
+    seen: list[str] = []
+    ref = PooledDoer.start()
+
+    def steps() -> None:
+        with Shield():
+            ref.tell(lambda _: seen.append("first"))
+            signal.raise_signal(signal.SIGINT)
+            ref.tell(lambda _: seen.append("second"))
+
+    with ending(ref):
+        with pytest.raises(KeyboardInterrupt):
+            steps()
+        assert seen == ["first", "second"]
+        assert here.is_main
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_inside_a_drain_that_is_one_of_several_is_raised_once_at_the_end():
+    """What came inside a drain is kept like what came between them."""
+    seen: list[str] = []
+    ref = PooledDoer.start()
+
+    def steps() -> None:
+        with Shield():
+            ref.tell(lambda _: signal.raise_signal(signal.SIGINT))
+            seen.append("after it")
+
+    with ending(ref):
+        with pytest.raises(KeyboardInterrupt):
+            steps()
+        assert seen == ["after it"]
+        assert ref.ask("still there") == "still there"
+
+
+def test_whoever_waits_between_two_drains_can_be_interrupted():
+    """What came so far is raised where the wait begins, and what comes then ends it."""
+    ref = PooledDoer.start()
+
+    def steps() -> None:
+        with Shield():
+            later = ref.ask(lambda self: self.reply_later(), block=False)
+            signal.raise_signal(signal.SIGINT)
+            later.get(timeout=20)
+
+    with ending(ref):
+        with pytest.raises(KeyboardInterrupt):
+            steps()
+        assert here.is_main
+        assert here.shield is None
+
+
+def test_a_wait_inside_a_drain_lets_nothing_through():
+    """An actor that waits for another in its handler is not torn by Ctrl-C."""
+    seen: list[str] = []
+    first, second = PooledDoer.start(), PooledDoer.start()
+    hold = Hold()
+
+    def waiting(_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        later = second.ask("an answer", block=False)
+        threading.Timer(0.02, hold.let_go).start()
+        seen.append(later.get(timeout=20))
+
+    def steps() -> None:
+        with Shield():
+            first.tell(waiting)
+            seen.append("after it")
+
+    with ending(first, second):
+        hold.put_into(second)
+        with pytest.raises(KeyboardInterrupt):
+            steps()
+    assert seen == ["an answer", "after it"]
+
+
+def test_a_shield_on_another_thread_is_none():
+    """Signal handlers run on the main thread only."""
+    seen: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def steps() -> None:
+        with Shield():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=steps)
+    thread.start()
+    thread.join()
     assert seen == [before]

@@ -19,6 +19,7 @@ from limen import (
     NoWorkersAvailable,
     PoisonActivity,
     RetryableError,
+    ShutDown,
     activity,
 )
 from limen.metrics import Registry
@@ -344,3 +345,41 @@ def test_metrics_are_of_what_is_done_in_this_process(url):
 
         assert here.snapshot().value("worker_registered_count", channel=channel) == 1
         assert not there.snapshot().value("dispatch_count", channel=channel, outcome="completed")
+
+
+def test_a_drain_carries_to_its_end_what_has_begun(url, asker, gate):
+    """What waits at the host, and has not begun, goes back to the broker and to another host; nothing fails."""
+    host = Limen(url)
+    host.worker("work", [gate.activity])
+    running, waiting = asker.dispatch(gate.activity, 1), asker.dispatch(gate.activity, 2)
+    gate.wait_begun()
+    wait_until(lambda: len(engine_of(host)._host._ledger) == 2)
+    closing = threading.Thread(target=lambda: reports.append(host.close(drain=TIMEOUT_S)))
+    reports: list[Any] = []
+    closing.start()
+    wait_until(lambda: len(engine_of(host)._host._ledger) == 1)
+    with Limen(url) as other:
+        other.worker("work", [gate.activity])
+        gate.wait_begun()
+        gate.open.set()
+        closing.join(TIMEOUT_S)
+
+        assert (running.result(timeout=TIMEOUT_S), waiting.result(timeout=TIMEOUT_S)) == (1, 2)
+    assert running.attempts[0].host != waiting.attempts[0].host
+    (report,) = reports
+    assert [(each.conversation_id, str(each.fate)) for each in report.unfinished] == [(waiting.id, "handed_on")]
+
+
+def test_an_asker_that_drains_waits_for_what_has_begun(host, url, gate):
+    """What has begun gives its result; what has not is given up, and named."""
+    host.worker("work", [gate.activity])
+    asker = Limen(url)
+    running, waiting = asker.dispatch(gate.activity, 1), asker.dispatch(gate.activity, 2)
+    gate.wait_begun()
+    wait_until(lambda: running.state == "running")
+    threading.Timer(0.2, gate.open.set).start()
+    report = asker.close(drain=TIMEOUT_S)
+
+    assert running.result(timeout=0) == 1
+    assert isinstance(waiting.exception(timeout=0), ShutDown)
+    assert [each.conversation_id for each in report.unfinished] == [waiting.id]

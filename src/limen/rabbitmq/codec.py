@@ -20,6 +20,7 @@ from ..messages.attempts import AttemptView
 from ..messages.codec import decode_request, encode_request, response_from_document, response_to_document
 from ..messages.dispatch import DispatchRequest, DispatchResponse
 from ..messages.errors import DecodeError
+from ..messages.payloads import Payload
 from ..messages.retry import Retry
 from . import errors_on_wire
 
@@ -48,6 +49,15 @@ class Treatment:
 
 
 PLAIN = Treatment()
+
+
+def warm_up() -> None:
+    """Have all that reads and writes imported and compiled now, not with the first request of a host."""
+    body = write_request("warm-up", ActivityRequest("none", Payload(b"[]", "application/json")), 0)
+    read_request(body, write_treatment(Treatment(retry=Retry())))
+    error = write_outcome(Outcome(conversation_id="warm-up", worker_id="none", result=ValueError()))
+    done = write_outcome(Outcome(conversation_id="warm-up", worker_id="none", result=Completed()))
+    read_outcomes(join_outcomes("none", [error, done]))
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from .._call import Call
 from .._engine import EmbeddedEngine, Port
 from .._workers import ExecutorKind
@@ -20,7 +22,7 @@ from ..actors.context import WorkerContext
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
-from ..messages.drain import DrainReport, Waiting
+from ..messages.drain import DrainReport, Fate, Unfinished, Waiting
 from ..messages.errors import BrokerError, ChannelLifecycleError, DecodeError
 from ..messages.grace import Grace
 from ..messages.pool import PoolRow
@@ -40,6 +42,12 @@ logger = logging.getLogger("limen")
 _EXCHANGES = [(each, "direct") for each in (topology.DISPATCH, topology.DEAD, topology.RESULTS, topology.CONTROL)]
 
 
+_STOP_S = 2.0
+"""How long it may take until the broker has heard that this process takes no more."""
+
+_HURRIED_S = 1.0
+
+
 class RabbitEngine:
     """One process of many that share a broker: asks, serves, or both. Connects with the first use."""
 
@@ -51,7 +59,10 @@ class RabbitEngine:
         self._desk = Desk(self._process)
         self._requester = Requester(self._io, self._desk, namespace, self._process)
         self._host = Host(self._io, namespace, self._process)
-        self._closed = False
+        self._lock = runtime().create_lock()
+        self._is_closing = False
+        self._over = runtime().create_event()
+        self._report = DrainReport(is_over=False)
 
     def __repr__(self) -> str:
         """Say where the broker is, without credentials."""
@@ -85,17 +96,40 @@ class RabbitEngine:
         return RabbitPort(self, topology.channel_of(self._namespace, queue), self._local.port(queue))
 
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
-        """Take no more, carry what runs here to its end if there is time, and leave."""
-        if self._closed:
-            return self._local.close(timeout, drain=drain, waiting=waiting)
-        self._closed = True
-        self._requester.close()
-        self._host.stop(min(timeout, 2.0))
+        """Take no more, carry to its end what there is time for, hand the rest back to the broker, and leave."""
+        with self._lock:
+            is_first, self._is_closing = not self._is_closing, True
+        if is_first:
+            try:
+                self._report = self._end(timeout, drain, waiting)
+            finally:
+                self._over.set()
+        else:
+            self._local.close(timeout, drain=drain, waiting=waiting)
+            self._over.wait(drain + timeout)
+        return self._report
+
+    def _end(self, timeout_s: float, drain_s: float, waiting: Waiting) -> DrainReport:
+        now, began_s = runtime().now, runtime().now()
+        left: tuple[Unfinished, ...] = ()
         try:
-            return self._local.close(timeout, drain=drain, waiting=waiting)
+            if drain_s > 0:
+                left = self._requester.wind_down(run_waiting=waiting == "run")
+            self._host.stop(min(timeout_s, _STOP_S))
+            report = self._local.close(timeout_s, drain=drain_s, waiting=waiting)
+            self._requester.wait_quiet(began_s + drain_s - now())
+        except BaseException:
+            timeout_s = min(timeout_s, _HURRIED_S)
+            raise
         finally:
-            self._io.close(timeout)
-            self._desk.close(timeout)
+            left += self._requester.close()
+            self._io.close(timeout_s)
+            self._desk.close(timeout_s)
+        ours = {each.conversation_id for each in left}
+        held = [attrs.evolve(each, fate=Fate.HANDED_ON) for each in report.unfinished]
+        return DrainReport(
+            unfinished=(*left, *(each for each in held if each.conversation_id not in ours)), took_s=now() - began_s
+        )
 
     # --- the broker's side: on the I/O thread -------------------------------------------------------------------
 

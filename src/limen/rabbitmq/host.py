@@ -76,6 +76,8 @@ class Host:
 
         Raises `BrokerError`.
         """
+        if not self._ports:
+            codec.warm_up()
         if channel not in self._ports:
             self._ports[channel] = port
             port.session.ask(orders.Watch(functools.partial(self._changed, channel)))

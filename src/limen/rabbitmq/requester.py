@@ -14,10 +14,12 @@ from typing import Any
 import attrs
 
 from .._call import Call
+from ..actors._patience import wait_patiently
 from ..actors.conversation import CLOSED, RUNNING, WAITING
 from ..actors.runtime import offer_error, runtime
 from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
+from ..messages.drain import Fate, Unfinished
 from ..messages.errors import (
     ActivityCancelled,
     BrokerUnavailable,
@@ -28,6 +30,7 @@ from ..messages.errors import (
     NoWorkersAvailable,
     ScheduleToCloseTimedOut,
     ScheduleToStartTimedOut,
+    ShutDown,
 )
 from . import codec, topology
 from ._session import Session
@@ -86,6 +89,8 @@ class Requester:
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
+        self._quiet = runtime().create_event()
+        """Set when nothing is under way any more."""
         self.duplicates = 0
         """Outcomes that came for nobody: twice, or too late."""
 
@@ -316,6 +321,8 @@ class Requester:
     def _conclude(self, call: Call, result: Completed | BaseException) -> None:
         call.drop_timers()
         call.phase = CLOSED
+        if not self._pending:
+            self._quiet.set()
         if isinstance(result, BaseException):
             offer_error(call.reply, result)
         else:
@@ -323,11 +330,45 @@ class Requester:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End what is under way with `ChannelLifecycleError`, and have it called off."""
+    def wind_down(self, *, run_waiting: bool) -> tuple[Unfinished, ...]:
+        """Take nothing new. Unless those are to be run too, end what has not begun; give it."""
         self._closed = True
-        calls, self._pending = self._pending, {}
-        for call in calls.values():
-            self._conclude(call, ChannelLifecycleError(call.channel_name, "the application has been closed"))
-        if calls:
-            self.call_off(*calls)
+        return () if run_waiting else self._end([call for call in self._open() if call.phase is not RUNNING])
+
+    def wait_quiet(self, timeout_s: float) -> None:
+        """Block until nothing is under way any more, at most so long."""
+        self._quiet.clear()
+        if self._pending and timeout_s > 0:
+            wait_patiently(self._quiet.wait, timeout_s)
+
+    def close(self) -> tuple[Unfinished, ...]:
+        """End what is under way with `ShutDown`, and have it called off; give it."""
+        self._closed = True
+        return self._end(self._open())
+
+    def _open(self) -> list[Call]:
+        return list(self._pending.values())
+
+    def _end(self, calls: list[Call]) -> tuple[Unfinished, ...]:
+        ended = [(call, _unfinished(call)) for call in calls if self._pending.pop(call.id, None) is not None]
+        for call, left in ended:
+            error = ShutDown(
+                call.channel_name, _WORKFLOW, call.activity_type, left.stage, left.attempts, left.worker_id
+            )
+            self._conclude(call, error)
+        if ended:
+            self.call_off(*(call.id for call, _ in ended))
+        return tuple(left for _, left in ended)
+
+
+def _unfinished(call: Call) -> Unfinished:
+    attempts = call.history()
+    return Unfinished(
+        conversation_id=call.id,
+        activity_type=call.activity_type,
+        queue=call.activity.queue,
+        stage=call.phase.value,
+        attempts=len(attempts),
+        worker_id=attempts[-1].worker_id if attempts else None,
+        fate=Fate.FAILED,
+    )
