@@ -12,6 +12,7 @@ import pytest
 from executor_calls import Unreadable, divide, give_unpicklable, hold, kill_self, leave, leave_at_once
 
 from limen import Limen, UnpicklableError
+from limen.actors import kill
 from limen.executor import CallLost
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,38 @@ def test_the_death_of_a_process_costs_its_call_alone(app, tmp_path):
         assert other.result(TIMEOUT_S) == 1
         assert executor.submit(abs, -1).result(TIMEOUT_S) == 1
         assert (tmp_path / "victim.tries").read_text() == "x"
+
+
+def test_many_deaths_cost_a_call_each(app):
+    """Of 60 calls between which 12 kill their process, those 12 are lost, and the others have their results."""
+    with app.executor("calls", executor="process", max_workers=3) as executor:
+        submitted = [executor.submit(kill_self) if n % 5 == 2 else executor.submit(abs, -n) for n in range(60)]
+        futures.wait(submitted, timeout=TIMEOUT_S)
+
+    for number, future in enumerate(submitted):
+        if number % 5 == 2:
+            assert isinstance(future.exception(0), CallLost)
+        else:
+            assert future.result(0) == number
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_the_death_of_the_worker_with_all_its_processes(app, tmp_path, rerun):
+    """What had begun is lost, or run again; what waited just runs, and no call is begun twice unless it may be."""
+    with app.executor("calls", executor="process", max_workers=1, rerun=rerun) as executor:
+        begun = executor.submit(hold, str(tmp_path), "begun")
+        waiting = [executor.submit(abs, -number) for number in range(5)]
+        _wait_for_pid(tmp_path, "begun")
+        kill(executor._desk._registration.participant)
+        if not rerun:
+            assert isinstance(begun.exception(TIMEOUT_S), CallLost)
+        (tmp_path / "go").touch()
+
+        assert [future.result(TIMEOUT_S) for future in waiting] == list(range(5))
+        if rerun:
+            assert begun.result(TIMEOUT_S) >= 1
+        else:
+            assert (tmp_path / "begun.tries").read_text() == "x"
 
 
 def test_a_call_may_be_run_again(app, tmp_path):
