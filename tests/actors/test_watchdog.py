@@ -70,7 +70,8 @@ def test_a_wait_that_is_woken_for_nothing_goes_on():
 def test_an_answer_and_a_look_at_once_do_no_harm():
     """Both let the same waiter go."""
     for _ in range(200):
-        reply, threads = Reply(), []
+        reply: Reply[int] = Reply()
+        threads: list[threading.Thread] = []
 
         class Hasty(Watchdog):
             def start(self, reply=reply, threads=threads):
