@@ -10,6 +10,7 @@ from queue import Empty
 from typing import Any, TypeVar
 
 from ..actors.runtime import Flag, Reply
+from ..actors.runtime.watchdog import Watchdog
 from ._errors import SimulationEnd, SimulationError
 from ._scheduler import Scheduler
 from ._task import Task
@@ -38,6 +39,10 @@ class SimulatedReply(Reply[T]):
     def what(self) -> str:
         """Say what he owes."""
         return f"answer {show(self.about)}"
+
+    def wait_on_main(self, watchdog: Watchdog) -> None:
+        """Wait as any other does: signals are heard. After the end of the run this raises."""
+        self.wait(None)
 
     def set(self, value: T | None = None) -> None:
         """Answer, and let the asker go first perhaps."""
