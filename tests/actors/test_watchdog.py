@@ -53,7 +53,7 @@ def test_of_two_that_were_started_one_goes_on():
 
 def test_a_wait_that_is_woken_for_nothing_goes_on():
     """Until the answer is there."""
-    reply = Reply()
+    reply: Reply[str] = Reply()
     rounds = threading.Semaphore(0)
 
     class Impatient(Watchdog):
@@ -90,7 +90,7 @@ def test_a_signal_is_heard_while_the_main_thread_waits():
     """Its handler runs, and what it raises ends the wait; nothing of the wait is left in the reply."""
     watchdog = runtime().watchdog
     assert watchdog is not None
-    reply = Reply()
+    reply: Reply[str] = Reply()
 
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from concurrent import futures
+from functools import partial
 
 import pytest
 from facekit import TIMEOUT_S, in_the_background, wait_for
@@ -96,9 +97,15 @@ def test_map_tells_an_error_at_its_item(app):
 
 def test_map_out_of_time_cancels_what_has_not_begun(app):
     """`timeout` counts from the call of `map`. What waits then never runs."""
-    gate, ran = Gate(), []
+    gate = Gate()
+    ran: list[int] = []
+
+    def run(number: int) -> None:
+        gate()
+        ran.append(number)
+
     with app.executor("calls", max_workers=1) as executor:
-        results = executor.map(lambda number: (gate(), ran.append(number)), range(3), timeout=0.05)
+        results = executor.map(run, range(3), timeout=0.05)
         gate.wait_begun()
         with pytest.raises(TimeoutError):
             next(results)
@@ -109,7 +116,8 @@ def test_map_out_of_time_cancels_what_has_not_begun(app):
 
 def test_a_call_is_cancelled_until_it_runs(app):
     """One that waits is cancelled at once, and never runs; one that runs cannot be. `wait` hears of it."""
-    gate, ran = Gate(), []
+    gate = Gate()
+    ran: list[int] = []
     with app.executor("calls", max_workers=1) as executor:
         running, waiting = executor.submit(gate, 1), executor.submit(ran.append, 1)
         gate.wait_begun()
@@ -263,7 +271,7 @@ def test_many_threads_submit(app):
                 [future.result(TIMEOUT_S) for future in [executor.submit(abs, -base - n) for n in range(50)]]
             )
 
-        threads = [in_the_background(lambda base=base: submit(base))[0] for base in range(0, 400, 50)]
+        threads = [in_the_background(partial(submit, base))[0] for base in range(0, 400, 50)]
         for thread in threads:
             thread.join(TIMEOUT_S)
 

@@ -65,11 +65,11 @@ class Applicable:
     """Asks for CPython's words; ours are those of a `ConfigError`, which is a `ValueError` too."""
 
 
-class TestThreads(Applicable, ExecutorTest, WaitTests, AsCompletedTests, ExecutorShutdownTest, Case):  # type: ignore[misc]
+class TestThreads(Applicable, ExecutorTest, WaitTests, AsCompletedTests, ExecutorShutdownTest, Case):  # type: ignore[misc, valid-type]
     """All of them on threads."""
 
 
-class TestProcesses(Applicable, ExecutorTest, WaitTests, AsCompletedTests, ExecutorShutdownTest, Case):  # type: ignore[misc]
+class TestProcesses(Applicable, ExecutorTest, WaitTests, AsCompletedTests, ExecutorShutdownTest, Case):  # type: ignore[misc, valid-type]
     """All of them on child processes."""
 
     kind = "process"
