@@ -79,7 +79,7 @@ def test_values_travel_there_and_back(shared):
 
 def test_it_really_is_another_process(shared):
     """A child that `children` lists."""
-    (registration,) = shared._registrations
+    (registration,) = shared._engine._registrations
     pid = shared.dispatch(whoami).result(timeout=TIMEOUT_S)
 
     assert pid != os.getpid()
@@ -131,6 +131,7 @@ def test_a_killed_child_costs_nothing_but_time(app, tmp_path):
         (EventKind.CRASHED, "ended by SIGKILL"),
         (EventKind.REDISPATCHED, ""),
         (EventKind.FINISHED, ""),
+        (EventKind.CONCLUDED, ""),
         (EventKind.UNREGISTERED, ""),
     ]
 

@@ -127,7 +127,7 @@ PROGRAM = textwrap.dedent(
 
     @activity(queue="work")
     def long(seconds: float) -> str:
-        print("begun", flush=True)
+        print("begun\\n", end="", flush=True)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             pass
