@@ -14,7 +14,16 @@ from typing import Any
 from ..messages.activities import WorkerCapacity
 from ..messages.drain import Unfinished
 from ..messages.lifecycle import Down
-from ..messages.pool import MAX_IN_FLIGHT, ConsumerId, ConsumerStateView, DispatchWorker, PoolRow
+from ..messages.pool import (
+    MAX_IN_FLIGHT,
+    ConsumerId,
+    ConsumerStateView,
+    DispatchWorker,
+    PoolRow,
+    row_of,
+    view_of,
+    worker_of,
+)
 from .attempt import Attempt, Executor, Runner
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
@@ -90,6 +99,9 @@ class WorkerEntry:
         "reserved",
         "runner",
         "settled",
+        "shown_row",
+        "shown_view",
+        "shown_worker",
         "since_s",
         "supervised",
         "version",
@@ -152,6 +164,10 @@ class WorkerEntry:
         self.order = 0
         self.version = 0
         self.group: Any = None
+        # What was shown of it last; it is shown again as long as nothing has changed.
+        self.shown_row: PoolRow | None = None
+        self.shown_view: ConsumerStateView | None = None
+        self.shown_worker: DispatchWorker | None = None
         self.counted: int | None = None
         """With how many slots taken it counts in its group, where that is counted."""
 
@@ -234,27 +250,50 @@ class WorkerEntry:
 
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
-        limit = self.capacity.max_concurrent
-        depth = self.queued + (self.inbox.depth if self.inbox is not None else 0)
-        return ConsumerStateView(
-            ConsumerId(self.worker_id), self.in_flight, min(limit, MAX_IN_FLIGHT), depth, self.capacity.activity_types
-        )
+        capacity, held, inbox = self.capacity, len(self.attempts), self.inbox
+        limit = capacity.max_concurrent
+        queued = held - limit if held > limit else 0
+        in_flight = self.manual + held - queued
+        depth = queued + inbox.depth if inbox is not None else queued
+        shown = self.shown_view
+        if shown is None or shown.current_in_flight != in_flight or shown.buffer_depth != depth:
+            slots = min(limit, MAX_IN_FLIGHT)
+            shown = view_of(ConsumerId(self.worker_id), in_flight, slots, depth, capacity.activity_types)
+            self.shown_view = shown
+        return shown
 
     def snapshot(self) -> DispatchWorker:
         """Show it as a worker to dispatch to: a copy."""
-        return DispatchWorker(self.worker_id, self.participant, self.view())
+        view, shown = self.view(), self.shown_worker
+        if shown is None or shown.consumer_state is not view:
+            shown = self.shown_worker = worker_of(self.worker_id, self.participant, view)
+        return shown
 
     def row(self) -> PoolRow:
         """Show it as a row for an operator: a copy."""
-        return PoolRow(
-            self.worker_id,
-            self.incarnation,
-            self.executor_name,
-            self.capacity.max_concurrent,
-            self.in_flight,
-            self.capacity.activity_types,
-            self.since_s,
-            self.queued,
+        capacity, held, executor = self.capacity, len(self.attempts), self.executor
+        limit = capacity.max_concurrent
+        queued = held - limit if held > limit else 0
+        in_flight = self.manual + held - queued
+        abandoned = 0 if executor is None else getattr(executor, "abandoned", 0)
+        shown = self.shown_row
+        if shown is None or (shown.in_flight, shown.queued, shown.draining, shown.abandoned, shown.since_s) != (
+            in_flight,
+            queued,
             self.draining,
-            getattr(self.executor, "abandoned", 0),
-        )
+            abandoned,
+            self.since_s,
+        ):
+            shown = self.shown_row = row_of(
+                self.worker_id,
+                self.incarnation,
+                self.executor_name,
+                limit,
+                in_flight,
+                capacity.activity_types,
+                self.since_s,
+                queued,
+                self.draining,
+                abandoned,
+            )
+        return shown

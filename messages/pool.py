@@ -5,7 +5,8 @@ A row is a copy; the pool moves on without it.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -124,3 +125,62 @@ class QueueRow:
     """Of those that wait, how many are beyond that: their callers wait for room."""
     types: tuple[TypeRow, ...] = ()
     """The activity types of which something waits, runs or is limited, by name."""
+
+
+# --- many at once -------------------------------------------------------------------------------------------------
+# A frozen value is filled in by a function call for each field, which takes longer than all else about a snapshot of
+# ten thousand workers. So these begin as a kind of their own that is open, and are closed for good when they are made.
+# Their parts are known to be right, and are given in the order of the fields.
+
+if TYPE_CHECKING:
+    view_of: Callable[[ConsumerId, int, int, int, tuple[str, ...]], ConsumerStateView]
+    worker_of: Callable[[str, Any, ConsumerStateView], DispatchWorker]
+    row_of: Callable[[str, int, str, int, int, tuple[str, ...], float, int, bool, int], PoolRow]
+else:
+
+    class view_of(ConsumerStateView):  # noqa: N801 - called like a function, and leaves nothing of its own kind
+        """Makes a view."""
+
+        __slots__ = ()
+        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+
+        def __init__(self, *parts: Any) -> None:
+            (
+                self.consumer,
+                self.current_in_flight,
+                self.max_in_flight,
+                self.buffer_depth,
+                self.affinity_tags,
+            ) = parts
+            self.__class__ = ConsumerStateView
+
+    class worker_of(DispatchWorker):  # noqa: N801 - as above
+        """Makes the worker of a snapshot."""
+
+        __slots__ = ()
+        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+
+        def __init__(self, *parts: Any) -> None:
+            self.worker_id, self.participant, self.consumer_state = parts
+            self.__class__ = DispatchWorker
+
+    class row_of(PoolRow):  # noqa: N801 - as above
+        """Makes a row."""
+
+        __slots__ = ()
+        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+
+        def __init__(self, *parts: Any) -> None:
+            (
+                self.worker_id,
+                self.incarnation,
+                self.executor,
+                self.max_concurrent,
+                self.in_flight,
+                self.activity_types,
+                self.since_s,
+                self.queued,
+                self.draining,
+                self.abandoned,
+            ) = parts
+            self.__class__ = PoolRow

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from limen.messages import ConsumerId, ConsumerStateView, PoolRow
-from limen.messages.pool import DispatchWorker
+from limen.messages.pool import DispatchWorker, row_of, view_of, worker_of
 
 
 def view(current=0, most=4, **fields):
@@ -56,3 +56,26 @@ def test_a_row_shows_free_slots_that_are_never_negative():
     rows = [PoolRow("worker-1", 1, "thread", 2, taken, (), 0.0) for taken in (0, 2, 5)]
 
     assert [row.free for row in rows] == [2, 0, 0]
+
+
+MANY_AT_ONCE = [
+    (view_of, ConsumerStateView, (ConsumerId("worker-1"), 1, 2, 3, ("encode",))),
+    (worker_of, DispatchWorker, ("worker-1", "participant", view())),
+    (row_of, PoolRow, ("worker-1", 2, "thread", 4, 1, ("encode",), 1.5, 0, True, 3)),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "parts"), MANY_AT_ONCE, ids=lambda each: getattr(each, "__name__", ""))
+def test_what_a_snapshot_makes_is_what_anybody_would_make(make, kind, parts):
+    """RT-01, WC-20: the same type, field by field; as frozen, as hashable and as picklable as any other."""
+    made = make(*parts)
+
+    assert type(made) is kind
+    assert [getattr(made, field.name) for field in attrs.fields(kind)] == list(parts)
+    assert made == kind(*parts)
+    assert hash(made) == hash(kind(*parts))
+    assert repr(made) == repr(kind(*parts))
+    assert pickle.loads(pickle.dumps(made)) == made
+    for change in (lambda: setattr(made, attrs.fields(kind)[0].name, None), lambda: delattr(made, "worker_id")):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            change()

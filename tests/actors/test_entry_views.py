@@ -1,0 +1,88 @@
+"""What is shown of an entry: made anew when anything of it has changed, and only then."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+import pytest
+from statekit import make_conversation, make_worker
+
+from limen.actors.attempt import Attempt
+from limen.messages.pool import ConsumerId, ConsumerStateView, DispatchWorker, PoolRow
+
+
+def _take(entry):
+    """Let it hold one more attempt."""
+    entry.attempts.add(Attempt(make_conversation(f"c-{len(entry.attempts)}"), entry, 1))
+
+
+CHANGES = {
+    "an attempt": _take,
+    "attempts ahead": lambda entry: [_take(entry) for _ in range(4)],
+    "a slot by hand": lambda entry: setattr(entry, "manual", 1),
+    "unread messages": lambda entry: setattr(entry.inbox, "depth", 7),
+    "a drain": lambda entry: setattr(entry, "draining", True),
+    "an abandoned thread": lambda entry: setattr(entry.executor, "abandoned", 1),
+    "the time of joining": lambda entry: setattr(entry, "since_s", 5.0),
+}
+
+
+def _entry():
+    entry = make_worker("worker-1", 2, "encode", prefetch=8)
+    entry.inbox = SimpleNamespace(depth=0)
+    cast("Any", entry.executor).abandoned = 0
+    return entry
+
+
+def _shown_afresh(entry):
+    """Give what an entry that was never looked at would show now."""
+    limit, held = entry.capacity.max_concurrent, len(entry.attempts)
+    queued = max(0, held - limit)
+    in_flight = entry.manual + held - queued
+    view = ConsumerStateView(ConsumerId("worker-1"), in_flight, limit, queued + entry.inbox.depth, ("encode",))
+    row = PoolRow(
+        "worker-1",
+        1,
+        "inbox",
+        limit,
+        in_flight,
+        ("encode",),
+        entry.since_s,
+        queued,
+        entry.draining,
+        entry.executor.abandoned,
+    )
+    return view, DispatchWorker("worker-1", entry.participant, view), row
+
+
+def test_every_field_of_a_row_and_a_view_is_looked_at():
+    """A field that comes to these values must be one of those that this module changes, or of those that never do."""
+    never = {"worker_id", "incarnation", "executor", "max_concurrent", "activity_types"}
+    changing = {"in_flight", "queued", "draining", "abandoned", "since_s"}
+
+    assert {field.name for field in attrs.fields(PoolRow)} == never | changing
+    assert {field.name for field in attrs.fields(ConsumerStateView)} == {
+        *("consumer", "max_in_flight", "affinity_tags"),
+        *("current_in_flight", "buffer_depth"),
+    }
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_shows_at_the_next_look(change):
+    """WC-20, WR-02: what was shown before stays as it was, and what is shown next is up to date."""
+    entry = _entry()
+    before = entry.view(), entry.snapshot(), entry.row()
+    expected_before = _shown_afresh(entry)
+    CHANGES[change](entry)
+
+    assert (entry.view(), entry.snapshot(), entry.row()) == _shown_afresh(entry)
+    assert before == expected_before
+
+
+def test_an_unchanged_entry_shows_what_it_showed():
+    """A snapshot of ten thousand idle workers makes nothing that is there already."""
+    entry = _entry()
+
+    assert entry.view() is entry.view()
+    assert entry.snapshot() is entry.snapshot()
+    assert entry.row() is entry.row()
