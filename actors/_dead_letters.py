@@ -54,7 +54,7 @@ class LetterStore:
 
     def add(self, conversation: Conversation, outcome: BaseException, at: datetime) -> tuple[DeadLetter, list[Kept]]:
         """Keep a request that is given up. Gives its letter, and what had to make room."""
-        letter = _letter(self._free_id(conversation.id), conversation, outcome, at)
+        letter = letter_for(self._free_id(conversation.id), conversation, outcome, at)
         self._kept[letter.id] = letter, conversation.again()
         return letter, self._make_room()
 
@@ -99,7 +99,8 @@ class LetterStore:
         return free
 
 
-def _letter(letter_id: str, conversation: Conversation, outcome: BaseException, at: datetime) -> DeadLetter:
+def letter_for(letter_id: str, conversation: Conversation, outcome: BaseException, at: datetime) -> DeadLetter:
+    """Write down what became of a request that is given up."""
     from ..messages.dead_letters import DeadLetter
 
     before = conversation.letter

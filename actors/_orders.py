@@ -130,6 +130,8 @@ class Snapshot:
 
     show: Callable[[WorkerEntry], Any]
     activity_type: str | None = None
+    activity: Any = None
+    """What reads the result, where that comes from elsewhere."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -277,6 +279,8 @@ class Requeue(Revocable):
     letter_id: str
     channel: Any
     activity_type: str | None = None
+    activity: Any = None
+    """What reads the result, where that comes from elsewhere."""
 
 
 @attrs.frozen(eq=False, repr=False)

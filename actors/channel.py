@@ -673,7 +673,7 @@ class ChannelActor(LinkedActor):
             self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
         if isinstance(outcome, QueueFull) and conversation.claim is None:
             self._announcer.tell_about(EventKind.REJECTED, conversation, text_of(outcome))
-        if not self._closing and belongs(conversation, outcome):
+        if not self._closing and conversation.keeps_letter and belongs(conversation, outcome):
             self._letterbox.bury(conversation, outcome)
 
     def _share(self, work: Conversation, outcome: Completed | BaseException) -> None:

@@ -72,6 +72,8 @@ class Conversation:
     """Whether it is kept among the dead letters too when it has failed for the last time, not only as poison."""
     letter: DeadLetter | None = None
     """The dead letter that it was requeued from."""
+    keeps_letter = True
+    """Whether the channel keeps it when it is given up; else whoever gave it to the channel does."""
     follows: Conversation | None = None
     """The work that is done for this caller and perhaps others, where there is a key."""
     claim: Any = None

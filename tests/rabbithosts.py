@@ -6,6 +6,7 @@ Run as a script it is one of these processes.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -134,6 +135,8 @@ def _host(url: str, executor: str, slots: str, *names: str) -> None:
 
     from limen import Limen
 
+    level = os.environ.get("LIMEN_TEST_LOG", "ERROR")
+    logging.basicConfig(level=level, format=f"{os.getpid()} %(asctime)s %(message)s")
     with Limen(url) as app:
         activities = [getattr(rabbit_activities, name) for name in names]
         app.worker("work", activities, executor=executor, max_concurrent=int(slots))  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ OUTSIDE = {
     "limen.messages": {"attr", "attrs", "cattrs", "jsonschema", "orjson", "referencing"},
     "limen.actors": {"attr", "attrs", "cattrs", "pykka"},
     "limen": {"attr", "attrs", "cattrs", "prometheus_client", "pykka", "rich", "structlog", "typer"},
-    "limen.rabbitmq": {"attr", "attrs", "cattrs", "pika"},
+    "limen.rabbitmq": {"attr", "attrs", "cattrs", "pika", "pykka"},
     "limen.testing": {"attr", "attrs", "pykka", "pytest", "hypothesis"},
 }
 """What each package may import besides the standard library and limen.

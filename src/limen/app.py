@@ -257,7 +257,8 @@ class Limen(QueueControls):
         `RecorderFailed`.
         """
         name, kind = (queue, None) if isinstance(queue, str) else (queue.queue, queue.name)
-        conversation: Conversation = self._order(name, orders.Requeue(letter_id, self._port(name), kind))
+        activity = queue if isinstance(queue, Activity) else None
+        conversation: Conversation = self._order(name, orders.Requeue(letter_id, self._port(name), kind, activity))
         return handle_of(conversation)
 
     def discard(self, queue: str, letter_id: str) -> DeadLetter:

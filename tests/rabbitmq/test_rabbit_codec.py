@@ -31,7 +31,7 @@ REQUEST = ActivityRequest("double", Payload(b"[[1],{}]", "application/json"), "m
 
 def test_a_request_comes_back_as_it_went():
     """With its limits, its priority and how it is to be treated."""
-    treatment = Treatment(retry=Retry(max_attempts=4, jitter=0.5), max_crashes=1, route_by="k", at_once=True)
+    treatment = Treatment(retry=Retry(max_attempts=4, jitter=0.5), max_crashes=1, route_by="k", dead_letter=True)
     body = codec.write_request("id-1", REQUEST, 7)
 
     message, treated = codec.read_request(body, codec.write_treatment(treatment))

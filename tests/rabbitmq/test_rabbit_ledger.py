@@ -60,13 +60,18 @@ def test_what_is_done_is_not_done_again():
 
 
 def test_what_was_given_back_is_taken_again():
-    """It has not been done."""
+    """It has not been done. Its copy may be back before the broker has confirmed it: then there are two."""
     ledger = Ledger()
     held = ledger.take("a", ROUTE, delivery(1))
     assert held is not None
     ledger.give_back(held)
+    ledger.give_back(held)
 
-    assert ledger.take("a", ROUTE, delivery(2)) is not None
+    again = ledger.take("a", ROUTE, delivery(2))
+    assert again is not None
+    assert len(ledger) == 2
+    ledger.left(held)
+    assert (len(ledger), ledger.held["a"]) == (1, again)
 
 
 def test_the_latest_names_are_remembered():

@@ -47,6 +47,13 @@ class Intake:
         self._ended: Counter[Route] = Counter()
         self._ticking = False
         self._stopped: Callable[[], object] | None = None
+        self._shut: Callable[[], object] | None = None
+        """While nothing is taken: who is to be told when nothing can come any more."""
+
+    @property
+    def session(self) -> Session | None:
+        """The connection, if there is one."""
+        return self._session
 
     # --- what is wanted -----------------------------------------------------------------------------------------
 
@@ -60,11 +67,13 @@ class Intake:
         self._waiting.append(then)
         self._prepare()
 
-    def add_lane(self, route: Route) -> None:
-        """Take from this queue too, which somebody has just made, if its type is served here."""
-        if route not in self._credit.routes():
-            self._credit.add_lane(route)
-            self._prepare()
+    def add_lane(self, route: Route) -> bool:
+        """Take from this queue too if its type is served here, and make it if nobody has; say whether it is new."""
+        if route in self._credit.routes():
+            return False
+        self._credit.add_lane(route)
+        self._prepare()
+        return True
 
     def queues(self) -> list[topology.Queue]:
         """List the queues that are to be there. They will be, when `up` is called."""
@@ -158,15 +167,16 @@ class Intake:
         session = self._session
         if session is None:
             return
-        limits = {} if self._stopped is not None else self._credit.limits()
+        closing = self._stopped or self._shut
+        limits = {} if closing is not None else self._credit.limits()
         for route in [*limits, *(each for each in self._taps if each not in limits)]:
             if route in limits and route not in self._ready:
                 continue
             tap = self._taps.setdefault(route, Tap())
             for step in tap.steps(limits.get(route, 0)):
                 self._carry_out(session, route, tap, step)
-        if self._stopped is not None and not any(tap.is_busy for tap in self._taps.values()):
-            self._stopped()
+        if closing is not None and not any(tap.is_busy for tap in self._taps.values()):
+            closing()
 
     def _carry_out(self, session: Session, route: Route, tap: Tap, step: Open | Close) -> None:
         match step:
@@ -232,6 +242,16 @@ class Intake:
             self._io.later(TICK_S, self._tick)
         self._credit.tick(held, self._ended, self._look())
         self._ended.clear()
+        self._apply()
+
+    def shut(self, then: Callable[[], object]) -> None:
+        """Take nothing until `reopen`; `then` is called when nothing can come any more."""
+        self._shut = then
+        self._apply()
+
+    def reopen(self) -> None:
+        """Take again."""
+        self._shut = None
         self._apply()
 
     def stop(self, then: Callable[[], object]) -> None:

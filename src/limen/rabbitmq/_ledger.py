@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from .codec import PLAIN, Treatment
 from .parcels import Delivery
 from .topology import Route
 
@@ -29,6 +30,11 @@ class Held:
     """The latest delivery of it: the one to be acknowledged."""
     call: Any = None
     """The conversation on the local channel."""
+    body: bytes = attrs.field(default=b"", repr=False)
+    """The request's own body."""
+    treatment: Treatment = PLAIN
+    is_returning: bool = False
+    """Whether it goes back to the broker if it has not begun."""
     answered: bool = False
     """Whether its outcome is known, and on its way."""
     told: int = 0
@@ -65,9 +71,11 @@ class Ledger:
         self.cancelled = Remembered(remembered)
         """Ids of requests that were cancelled, perhaps before they came."""
         self._done = Remembered(remembered)
+        self._leaving: set[Held] = set()
 
     def __len__(self) -> int:
-        return len(self.held)
+        """Count what is not acknowledged yet."""
+        return len(self.held) + len(self._leaving)
 
     def take(self, name: str, route: Route, delivery: Delivery) -> Held | None:
         """Take a request in; `None` if it is known.
@@ -96,9 +104,10 @@ class Ledger:
             self._done.add(held.name)
 
     def give_back(self, held: Held) -> None:
-        """It goes back to the broker: should it come again, it is a new one."""
-        self.held.pop(held.name, None)
+        """It is being sent on, and this copy is yet to be acknowledged. The copy that is sent may come back here."""
+        if self.held.pop(held.name, None) is not None:
+            self._leaving.add(held)
 
-    def of_session(self, session: int) -> int:
-        """Count those that are to be acknowledged on this connection."""
-        return sum(each.delivery.session == session for each in self.held.values())
+    def left(self, held: Held) -> None:
+        """It is somebody else's, and about to be acknowledged here."""
+        self._leaving.discard(held)

@@ -26,6 +26,12 @@ OnDelivery = Callable[[Delivery], object]
 Then = Callable[[str | None], object]
 """Called with nothing when all went well, else with what the broker said."""
 
+_QUIET_S = 0.05
+"""After so long without another message, all that were counted being there, a look is over."""
+
+_PATIENT_S = 0.5
+"""After so long it is over even if more were counted."""
+
 CUT_OFF = "the connection was lost"
 
 
@@ -135,6 +141,11 @@ class Session:
         channel = self._connection.channel(on_open_callback=opened)
         channel.add_on_close_callback(lambda _, reason: settle(str(reason)))
 
+    def browse(self, queue: Queue, then: Callable[[Browse | str], object]) -> None:
+        """Hold all that lies in a queue, so that nobody else gets it meanwhile; or say why that cannot be."""
+        later = self._connection.ioloop.call_later
+        self._connection.channel(on_open_callback=lambda channel: Browse(self.number, channel, queue, then, later))
+
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def publish(self, parcel: Parcel) -> None:
@@ -171,22 +182,7 @@ class Session:
         number = self.number
 
         def deliver(_: Channel, method: Any, properties: Any, body: bytes) -> None:
-            on_delivery(
-                Delivery(
-                    queue=queue,
-                    consumer=method.consumer_tag,
-                    tag=method.delivery_tag,
-                    session=number,
-                    body=body,
-                    content_type=properties.content_type or "",
-                    message_id=properties.message_id,
-                    type=properties.type,
-                    reply_to=properties.reply_to,
-                    correlation_id=properties.correlation_id,
-                    headers=properties.headers or {},
-                    redelivered=method.redelivered,
-                )
-            )
+            on_delivery(_delivery(queue, number, method, properties, body))
 
         self._consumers[tag] = on_lost
         self._work.basic_qos(prefetch_count=prefetch)
@@ -218,6 +214,83 @@ class Session:
         """Let the broker forget a message, or all up to it. Of no effect once the connection is gone."""
         if self.alive and self._work.is_open:
             self._work.basic_ack(tag, multiple=multiple)
+
+
+class Browse:
+    """All that lies in one queue, on a channel of its own. It goes back when that is closed."""
+
+    def __init__(
+        self,
+        session: int,
+        channel: Channel,
+        queue: Queue,
+        then: Callable[[Browse | str], object],
+        later: Callable[[float, Callable[[], object]], object],
+    ) -> None:
+        self.found: list[Delivery] = []
+        self._session = session
+        self._channel = channel
+        self._queue = queue
+        self._then: Callable[[Browse | str], object] | None = then
+        self._later = later
+        self._wanted = 0
+        channel.add_on_close_callback(lambda _, reason: self._tell(str(reason)))
+        for each in _queue(channel, queue):
+            each(None)
+        channel.queue_declare(queue.name, passive=True, callback=self._counted)
+
+    def _counted(self, frame: Any) -> None:
+        self._wanted = frame.method.message_count
+        self._channel.basic_qos(prefetch_count=0)
+        self._channel.basic_consume(self._queue.name, self._came, exclusive=True, callback=lambda _: self._wait())
+
+    def _came(self, _: Channel, method: Any, properties: Any, body: bytes) -> None:
+        self.found.append(_delivery(self._queue.name, self._session, method, properties, body))
+
+    def _wait(self) -> None:
+        """Let it be all when nothing more comes: what somebody else has just given back is not counted at once."""
+        seen, enough = len(self.found), len(self.found) >= self._wanted
+
+        def look() -> None:
+            if len(self.found) == seen:
+                self._tell(self)
+            else:
+                self._wait()
+
+        self._later(_QUIET_S if enough else _PATIENT_S, look)
+
+    def _tell(self, what: Browse | str) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then(what)
+
+    def remove(self, delivery: Delivery, then: Callable[[None], object]) -> None:
+        """Take one out. `then` is called when the broker has been told; it answers no acknowledgement."""
+        if self._channel.is_open:
+            self._channel.basic_ack(delivery.tag)
+        then(None)
+
+    def close(self) -> None:
+        """Let everything else go back."""
+        if self._channel.is_open:
+            self._channel.close()
+
+
+def _delivery(queue: str, session: int, method: Any, properties: Any, body: bytes) -> Delivery:
+    return Delivery(
+        queue=queue,
+        consumer=method.consumer_tag,
+        tag=method.delivery_tag,
+        session=session,
+        body=body,
+        content_type=properties.content_type or "",
+        message_id=properties.message_id,
+        type=properties.type,
+        reply_to=properties.reply_to,
+        correlation_id=properties.correlation_id,
+        headers=properties.headers or {},
+        redelivered=method.redelivered,
+    )
 
 
 def _nothing(_: Any) -> None:

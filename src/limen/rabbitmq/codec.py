@@ -44,8 +44,8 @@ class Treatment:
     """How many hosts died with it before it was set apart as a suspect."""
     generation: int = attrs.field(default=0, validator=attrs.validators.ge(0))
     """How often it was taken out of the dead letters and sent again."""
-    at_once: bool = False
-    """Whether the asker wants to know at once when it has begun."""
+    dead_letter: bool = False
+    """Whether it is kept among the dead letters when it has failed for the last time, not only as poison."""
 
 
 PLAIN = Treatment()

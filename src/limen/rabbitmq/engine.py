@@ -32,8 +32,9 @@ from .desk import Desk
 from .handlers import handlers_for
 from .host import Host
 from .io import BrokerIO
+from .letters import LetterDesk
 from .parcels import Delivery
-from .requester import Requester
+from .requester import Asked, Requester
 from .topology import Lane, Route
 from .url import Address
 
@@ -58,7 +59,8 @@ class RabbitEngine:
         self._io = BrokerIO(address, self._process, self._up, self._down)
         self._desk = Desk(self._process)
         self._requester = Requester(self._io, self._desk, namespace, self._process)
-        self._host = Host(self._io, namespace, self._process)
+        self._host = Host(self._io, namespace, self._process, self._requester.announce)
+        self._letters = LetterDesk(self._io)
         self._lock = runtime().create_lock()
         self._is_closing = False
         self._over = runtime().create_event()
@@ -81,7 +83,7 @@ class RabbitEngine:
         channel = topology.channel_of(self._namespace, queue)
         registration = self._local.register(queue, capacity, handlers, kind, grace)
         try:
-            self._host.serve(channel, self._local.port(queue))
+            self._host.serve(channel, self._local.port(queue), registration.worker_id, kind)
         except BrokerError as error:
             registration.unregister()
             raise ChannelLifecycleError(channel, str(error)) from error
@@ -187,7 +189,22 @@ class RabbitEngine:
         """Send a request to the broker."""
         self._requester.submit(call, channel)
 
-    def cancel(self, call: Call) -> None:
+    def letters(self, channel: str, order: object, again: Port) -> Any:
+        """Do something about dead letters."""
+        match order:
+            case orders.ListLetters():
+                return self._letters.all(channel)
+            case orders.Discard(letter_id):
+                return self._letters.discard(channel, letter_id)
+            case orders.Requeue(letter_id, _, kind):
+                ask = functools.partial(self._requester.ask_again, channel=channel)
+                call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
+                call.channel = again
+                return call
+            case _:
+                raise AssertionError(order)
+
+    def cancel(self, call: Asked) -> None:
         """Give a call up; if it is in this process, with no way in between."""
         self._host.cancel_here(call.id)
         self._requester.cancel(call)
@@ -227,12 +244,14 @@ class RabbitPort:
     def notice(self, message: object) -> None:
         """Take a cancellation; all else is for the local channel."""
         if isinstance(message, orders.Cancel):
-            self._engine.cancel(message.conversation)  # type: ignore[arg-type]  # the face makes no other
+            self._engine.cancel(message.conversation)  # type: ignore[arg-type]  # nobody makes another
         else:
             self._local.session.notice(message)
 
     def ask(self, message: object) -> Any:
-        """Have the local channel do it."""
+        """Have the local channel do it, unless it is for the queue as a whole."""
+        if isinstance(message, (orders.ListLetters, orders.Discard, orders.Requeue)):
+            return self._engine.letters(self._channel, message, self)
         return self._local.session.ask(message)
 
 

@@ -34,15 +34,16 @@ def write_arguments(activity: Activity[..., Any], args: Sequence[Any] | None, kw
     return Payload(values.encode([list(args), kwargs], f"activity {activity.name!r}: arguments"), JSON)
 
 
-def read_result(activity: Activity[..., Any], output: Payload) -> Any:
-    """Read a result as the caller shall get it. Raises `InvalidResult`."""
+def read_result(activity: Activity[..., Any] | None, output: Payload) -> Any:
+    """Read a result as the caller shall get it, as plain data where no activity says more. Raises `InvalidResult`."""
     if output.content_type != JSON:
         return output
     try:
         value = values.decode(output.data)
     except DecodeError as error:
-        raise InvalidResult(activity.name, "JSON", "something that cannot be read") from error
-    return activity.signature.result(value)
+        name = activity.name if activity is not None else "unknown"
+        raise InvalidResult(name, "JSON", "something that cannot be read") from error
+    return value if activity is None else activity.signature.result(value)
 
 
 class _Handler:

@@ -11,15 +11,21 @@ import functools
 import logging
 import queue
 import threading
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
+import attrs
+
 from .._engine import Port
+from .._workers import ExecutorKind
 from ..actors import _orders as orders
+from ..actors._dead_letters import belongs, letter_for
 from ..actors.conversation import PAUSED
 from ..actors.runtime import runtime
 from ..messages.activities import Completed, WorkerCapacity
+from ..messages.dead_letters import DeadLetter
 from ..messages.errors import (
     ActivityCancelled,
     BrokerError,
@@ -27,23 +33,26 @@ from ..messages.errors import (
     ChannelLifecycleError,
     DecodeError,
     LimenError,
+    MessageTooLarge,
     NoWorkersAvailable,
+    PoisonActivity,
 )
 from . import codec, topology
 from ._credit import Worker
 from ._intake import Intake
 from ._ledger import Held, Ledger
 from ._session import Session, Then
+from ._solitude import Solitude
+from ._suspicion import Verdict, judge
+from .codec import Treatment
+from .dead import LETTER, Letter, read_letter, spoilt
 from .host_call import HostCall
 from .io import BrokerIO
-from .parcels import Delivery, Parcel, Unroutable
-from .topology import Route
+from .outgoing import Outgoing
+from .parcels import Delivery
+from .topology import Lane, Route
 
 logger = logging.getLogger("limen")
-
-_BATCH_BYTES = 1 << 18
-_BATCH_COUNT = 500
-"""How much is put into one message of outcomes at most."""
 
 _FINAL = ("(402", "(403", "(404", "(405", "(406")
 """How that begins which the broker will say again. Source: AMQP 0-9-1, reply codes."""
@@ -51,33 +60,37 @@ _FINAL = ("(402", "(403", "(404", "(405", "(406")
 START_S = 30.0
 """How long it may take until a worker can be given work."""
 
-NOT_OURS = (NoWorkersAvailable, ChannelLifecycleError, BusError)
-"""Ends that say something of this host and nothing of the request: another host may have it."""
+LETTER_ROOM = 1 << 20
+"""How much of a history a request has that was a dead letter, in bytes."""
 
 
 class Host:
     """All that one process serves of one namespace. Its methods run on the I/O thread, unless they say otherwise."""
 
-    def __init__(self, io: BrokerIO, namespace: str, process: str) -> None:
+    def __init__(self, io: BrokerIO, namespace: str, process: str, announce_lane: Callable[[Route], object]) -> None:
         self._io = io
-        self._namespace = namespace
-        self._process = process
         self._ledger = Ledger()
         self._intake = Intake(io, process, self._came, self._looked)
         self._ports: dict[str, Port] = {}
         """By channel."""
-        self._outcomes: deque[tuple[Held, bytes]] = deque()
-        self._is_flushing = False
+        self._workers: dict[str, dict[str, WorkerCapacity]] = {}
+        """By channel and id."""
+        self._kinds: dict[tuple[str, str], ExecutorKind] = {}
+        """By channel and id too, of all that ever were."""
+        self._outgoing = Outgoing(io, namespace, process, self._drop)
+        self._solitude = Solitude(self, runtime().now)
+        self._announce_lane = announce_lane
 
     # --- what is served -----------------------------------------------------------------------------------------
 
-    def serve(self, channel: str, port: Port) -> None:
+    def serve(self, channel: str, port: Port, worker_id: str, kind: ExecutorKind) -> None:
         """Take from now on what the workers on a local channel can do. Blocks until it can come. Any other thread.
 
         Raises `BrokerError`.
         """
         if not self._ports:
             codec.warm_up()
+        self._kinds[channel, worker_id] = kind
         if channel not in self._ports:
             self._ports[channel] = port
             port.session.ask(orders.Watch(functools.partial(self._changed, channel)))
@@ -88,6 +101,7 @@ class Host:
 
     def _changed(self, channel: str, workers: dict[str, WorkerCapacity]) -> None:
         """Take note of the workers of a local channel. On its turn."""
+        self._workers[channel] = workers
         made = [
             Worker(channel, tuple(dict.fromkeys(each.activity_types)), each.max_concurrent) for each in workers.values()
         ]
@@ -133,38 +147,24 @@ class Host:
                 news[held.delivery.reply_to] += [[call.id, *codec.write_attempt(each)] for each in attempts]
                 held.told += len(attempts)
         for reply_to, begun in news.items():
-            self._tell(reply_to, begun)
+            self._outgoing.tell(reply_to, begun)
+        self._solitude.look()
         return parked
-
-    def _tell(self, reply_to: str, begun: list[list[Any]]) -> None:
-        self._io.publish(
-            Parcel(
-                exchange="",
-                key=reply_to,
-                body=codec.write_document(codec.NEWS, host=self._process, begun=begun),
-                content_type=codec.NEWS,
-                message_id=f"news-{begun[0][0]}",
-                persistent=False,
-                mandatory=False,
-            )
-        )
 
     # --- requests -----------------------------------------------------------------------------------------------
 
     def _came(self, route: Route, delivery: Delivery) -> None:
         try:
             self._take(route, delivery)
-        except (DecodeError, LimenError) as error:
-            self._bury(route, delivery, str(error))
+        except LimenError as error:
+            self._bury_spoilt(route, delivery, error)
         except Exception as error:
             logger.exception("a request in %s could not be taken", route.key)
-            self._bury(route, delivery, f"{type(error).__name__}")
+            self._bury_spoilt(route, delivery, DecodeError("", f"cannot be taken: {type(error).__name__}"))
 
     def _take(self, route: Route, delivery: Delivery) -> None:
-        limit = self._io.address.max_size
-        if len(delivery.body) > limit:
-            raise DecodeError("", f"has {len(delivery.body)} bytes; {limit} are allowed")
-        message, treatment = codec.read_request(delivery.body, delivery.headers)
+        body, treatment, before = self._open(delivery)
+        message, _ = codec.read_request(body, {})
         if message.request.activity_type != route.activity_type:
             raise DecodeError("request.activity_type", f"is not what queue {route.key} is for")
         name = f"{message.conversation_id}/{treatment.generation}"
@@ -173,14 +173,93 @@ class Host:
             if self._ledger.is_spare(name, delivery):
                 self._intake.acknowledge(route, delivery)
             return
+        held.body, held.treatment = body, treatment
+        call = held.call = HostCall(message, treatment, self._ports[route.channel], before)
+        call.channel_name = route.channel
         if message.conversation_id in self._ledger.cancelled:
-            self._ledger.settle(held)
-            self._intake.acknowledge(route, delivery)
+            self._drop(held)
             return
-        port = self._ports[route.channel]
-        call = held.call = HostCall(message, treatment, port)
+        self._judge(held)
+
+    def _open(self, delivery: Delivery) -> tuple[bytes, Treatment, DeadLetter | None]:
+        """Give the request in a message, how it is to be treated, and the dead letter that it was."""
+        limit = self._io.address.max_size
+        if delivery.content_type == LETTER:
+            limit = 2 * limit + LETTER_ROOM
+        if len(delivery.body) > limit:
+            raise MessageTooLarge(f"a message in {delivery.queue}", len(delivery.body), limit)
+        treatment = codec.read_treatment(delivery.headers)
+        if delivery.content_type != LETTER:
+            return delivery.body, treatment, None
+        letter = read_letter(delivery.body)
+        return letter.body, treatment, letter.shown
+
+    def _judge(self, held: Held) -> None:
+        """Run it, unless it may have killed its hosts."""
+        route, delivery, treatment = held.route, held.delivery, held.treatment
+        verdict = judge(
+            is_apart=route.lane is Lane.SUSPECT,
+            lost=delivery.lost_before,
+            deaths_before=treatment.host_deaths,
+            max_crashes=treatment.max_crashes,
+            is_isolated=self._is_isolated(route),
+        )
+        deaths = treatment.host_deaths + delivery.lost_before
+        match verdict:
+            case Verdict.RUN:
+                self.begin(held)
+            case Verdict.RUN_ALONE:
+                self._solitude.want(held)
+            case Verdict.SET_APART:
+                kind = held.call.activity_type
+                logger.warning("%s %s was with %d hosts that died: it runs alone now", kind, held.name, deaths)
+                self._set_apart(held, deaths)
+            case Verdict.POISON:
+                self._condemn(held, deaths)
+
+    def begin(self, held: Held) -> None:
+        """Hand a request to its local channel."""
+        call: HostCall = held.call
         call.reply.add_done_callback(functools.partial(self._answered, held))
-        port.session.submit(call)
+        call.channel.session.submit(call)
+
+    def _is_isolated(self, route: Route) -> bool:
+        """Whether all that serves this type here does so in processes of its own."""
+        kinds = [
+            self._kinds.get((route.channel, worker_id))
+            for worker_id, capacity in self._workers.get(route.channel, {}).items()
+            if capacity.serves(route.activity_type)
+        ]
+        return bool(kinds) and all(kind == "process" for kind in kinds)
+
+    def _set_apart(self, held: Held, deaths: int) -> None:
+        """Put it where those are that run alone, and see to it that somebody takes from there."""
+        lane = attrs.evolve(held.route, lane=Lane.SUSPECT)
+        treatment = attrs.evolve(held.treatment, host_deaths=deaths)
+
+        def made(problem: str | None) -> None:
+            if problem is None:  # else the connection is gone, and the request is another host's
+                self._pass_on(held, lane, treatment)
+
+        if self._intake.add_lane(lane):
+            self._announce_lane(lane)
+        self._intake.when_ready(made)
+
+    def _condemn(self, held: Held, deaths: int) -> None:
+        """Give it up: it has killed the host that ran it alone, after others."""
+        call: HostCall = held.call
+        call.count_deaths(deaths)
+        poison = PoisonActivity(held.route.channel, call.workflow_id, call.activity_type, deaths)
+        poison.__cause__ = call.last_crash
+        self._conclude(held, poison)
+
+    def _bury_spoilt(self, route: Route, delivery: Delivery, error: LimenError) -> None:
+        """Put what cannot be a request among the dead letters, as it is."""
+        logger.warning("a message in %s is no request, and goes to the dead letters: %s", route.key, error)
+        letter = spoilt(delivery, route.channel, error, route.key)
+        self._outgoing.bury(letter, functools.partial(self._intake.acknowledge, route, delivery))
+
+    # --- giving up ----------------------------------------------------------------------------------------------
 
     def cancel_here(self, conversation_id: str) -> None:
         """Do as `cancel` does for what has come, if it has. Any thread; never blocks."""
@@ -195,131 +274,85 @@ class Host:
         for each in wanted:
             self._ledger.cancelled.add(each)
         for held in list(self._ledger.held.values()):
-            call = held.call
-            if call is not None and call.id in wanted:
-                call.channel.session.notice(orders.Cancel(call))
+            if held.call is not None and held.call.id in wanted:
+                held.call.channel.session.notice(orders.Cancel(held.call))
 
-    def _bury(self, route: Route, delivery: Delivery, reason: str) -> None:
-        """Put what cannot be a request among the dead letters, as it is."""
-        logger.warning("a message in %s is not a request, and goes to the dead letters: %s", route.key, reason)
-        self._io.publish(
-            Parcel(
-                exchange=topology.DEAD,
-                key=topology.short(route.channel),
-                body=delivery.body,
-                content_type=delivery.content_type,
-                message_id=delivery.message_id or f"{self._process}-{delivery.session}-{delivery.tag}",
-                type=delivery.type,
-                reply_to=delivery.reply_to,
-                headers={"limen-reason": reason[:1000], "limen-queue": route.key},
-                done=lambda problem: self._intake.acknowledge(route, delivery) if problem is None else None,
-            )
-        )
+    # --- the surroundings of one that runs alone ----------------------------------------------------------------
+
+    def close_doors(self, but_for: Held, then: Callable[[], object]) -> None:
+        """Take nothing more, send back what has not begun, and say when nothing can come any more."""
+        self._intake.shut(then)
+        for held in list(self._ledger.held.values()):
+            if held is not but_for:
+                self._hand_back(held)
+
+    def open_doors(self) -> None:
+        """Take requests again."""
+        self._intake.reopen()
+
+    def others(self, held: Held) -> int:
+        """Count what is held besides this one."""
+        return len(self._ledger) - 1
+
+    def send_away(self, held: Held) -> None:
+        """Let another host have it."""
+        self._pass_on(held, held.route)
+
+    def _pass_on(self, held: Held, route: Route, treatment: Treatment | None = None) -> None:
+        self._ledger.give_back(held)
+        self._outgoing.pass_on(held.delivery, route, functools.partial(self._gone, held), treatment)
+
+    def _hand_back(self, held: Held) -> None:
+        """Let another host have it, unless it has begun."""
+        if held.call is not None and not held.answered:
+            held.is_returning = True
+            held.call.channel.session.notice(orders.Withdraw(held.call))
 
     # --- outcomes -----------------------------------------------------------------------------------------------
 
     def _answered(self, held: Held) -> None:
         """Take an outcome. On whatever thread brings it; never blocks."""
         call: HostCall = held.call
-        result: Completed | BaseException
         try:
-            result = call.reply.get(timeout=0)
+            result: Completed | BaseException = call.reply.get(timeout=0)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
             result = error
         if isinstance(result, ActivityCancelled):
-            self._io.do(functools.partial(self._drop, held))
-        elif isinstance(result, NOT_OURS):
-            self._io.do(functools.partial(self._send_back, held, str(result)))
+            self._io.do(functools.partial(self.send_away if held.is_returning else self._drop, held))
+        elif _is_not_ours(call, result):
+            self._io.do(functools.partial(self.send_away, held))
         else:
-            self._outcomes.append((held, _written(call, result)))
-            if not self._is_flushing:
-                self._is_flushing = True
-                self._io.do(self._flush)
+            self._conclude(held, result)
 
-    def _flush(self) -> None:
-        """Send what has come together: one message for each asker, or a few."""
-        self._is_flushing = False
-        batches: dict[str, list[tuple[Held, bytes]]] = defaultdict(list)
-        while self._outcomes:
-            held, outcome = self._outcomes.popleft()
-            held.answered = True
-            batch = batches[held.delivery.reply_to or ""]
-            batch.append((held, outcome))
-            if len(batch) >= _BATCH_COUNT or sum(len(each) for _, each in batch) > _BATCH_BYTES:
-                self._send(held.delivery.reply_to or "", batches.pop(held.delivery.reply_to or ""))
-        for reply_to, batch in batches.items():
-            self._send(reply_to, batch)
-
-    def _send(self, reply_to: str, batch: list[tuple[Held, bytes]]) -> None:
-        if not reply_to:
-            self._keep(batch)
-            return
-        self._io.publish(
-            Parcel(
-                exchange="",
-                key=reply_to,
-                body=codec.join_outcomes(self._process, [outcome for _, outcome in batch]),
-                content_type=codec.OUTCOMES,
-                message_id=f"outcomes-{batch[0][0].name}",
-                done=functools.partial(self._sent, batch),
+    def _conclude(self, held: Held, result: Completed | BaseException) -> None:
+        """Send an outcome, after its dead letter if there is to be one. Any thread."""
+        call: HostCall = held.call
+        outcome = _written(call, result)
+        if isinstance(result, BaseException) and belongs(call, result):
+            at = datetime.fromtimestamp(runtime().wall_time(), UTC)
+            letter = Letter(
+                shown=letter_for(call.id, call, result, at),
+                body=held.body,
+                treatment=held.treatment,
+                key=held.route.normal.key,
             )
-        )
-
-    def _sent(self, batch: list[tuple[Held, bytes]], problem: LimenError | None) -> None:
-        if problem is None:
-            for held, _ in batch:
-                self._drop(held)
-        elif isinstance(problem, Unroutable):
-            self._keep(batch)
-
-    def _keep(self, batch: list[tuple[Held, bytes]]) -> None:
-        """Put outcomes whose asker is gone where he may find them when he is back: each for itself."""
-        for held, outcome in batch:
-            self._io.publish(
-                Parcel(
-                    exchange=topology.RESULTS,
-                    key=topology.short(self._namespace),
-                    body=codec.join_outcomes(self._process, [outcome]),
-                    content_type=codec.OUTCOMES,
-                    message_id=f"result-{held.name}",
-                    correlation_id=held.call.id,
-                    type=held.call.activity_type,
-                    done=functools.partial(self._kept, held),
-                )
-            )
-
-    def _kept(self, held: Held, problem: LimenError | None) -> None:
-        if problem is None or isinstance(problem, Unroutable):
-            self._drop(held)
+            self._outgoing.bury(letter, functools.partial(self._outgoing.answer, held, outcome))
+        else:
+            self._outgoing.answer(held, outcome)
 
     def _drop(self, held: Held) -> None:
         """It is over: let the broker forget it."""
         self._ledger.settle(held)
-        self._intake.acknowledge(held.route, held.delivery)
+        self._leave(held)
 
-    def _send_back(self, held: Held, why: str) -> None:
-        """Put a request that cannot be served here back into its queue, as a new message."""
-        delivery = held.delivery
-        self._io.publish(
-            Parcel(
-                exchange=topology.DISPATCH,
-                key=delivery.queue,
-                body=delivery.body,
-                content_type=delivery.content_type,
-                message_id=delivery.message_id or held.name,
-                type=delivery.type,
-                reply_to=delivery.reply_to,
-                headers={name: value for name, value in delivery.headers.items() if not name.startswith("x-")},
-                done=functools.partial(self._returned, held),
-            )
-        )
-        logger.info("a request goes back to %s: %s", delivery.queue, why)
+    def _gone(self, held: Held) -> None:
+        """It is somebody else's now: let the broker forget this copy."""
+        self._ledger.left(held)
+        self._leave(held)
 
-    def _returned(self, held: Held, problem: LimenError | None) -> None:
-        if problem is not None:  # it stays ours, and unacknowledged: the end of this connection gives it to others
-            return
-        self._ledger.give_back(held)
+    def _leave(self, held: Held) -> None:
         self._intake.acknowledge(held.route, held.delivery)
+        self._solitude.ended(held)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -328,6 +361,13 @@ class Host:
         over = threading.Event()
         self._io.do(functools.partial(self._intake.stop, over.set))
         over.wait(timeout_s)
+
+
+def _is_not_ours(call: HostCall, result: object) -> bool:
+    """Whether an end says something of this host and nothing of the request, so that another host may have it."""
+    if isinstance(result, NoWorkersAvailable):
+        return call.activity_type not in result.served
+    return isinstance(result, (ChannelLifecycleError, BusError))
 
 
 def _written(call: HostCall, result: Completed | BaseException) -> bytes:

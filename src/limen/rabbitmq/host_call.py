@@ -8,14 +8,21 @@ import attrs
 
 from ..actors.conversation import Conversation
 from ..actors.runtime import runtime
+from ..messages.attempts import AttemptView
+from ..messages.dead_letters import DeadLetter
 from ..messages.dispatch import DispatchRequest
+from ..messages.errors import WorkerCrashed
 from .codec import Treatment
 
 
 class HostCall(Conversation):
     """One request of somebody else's, on the host that has it."""
 
-    def __init__(self, message: DispatchRequest, treatment: Treatment, channel: Any) -> None:
+    keeps_letter = False
+
+    def __init__(
+        self, message: DispatchRequest, treatment: Treatment, channel: Any, before: DeadLetter | None = None
+    ) -> None:
         # Whether it waits for a worker that is yet to come is for the asker to say, and was.
         request = attrs.evolve(message.request, schedule_to_start_timeout=None)
         super().__init__(
@@ -26,6 +33,29 @@ class HostCall(Conversation):
             route_by=treatment.route_by,
             retry=treatment.retry,
             max_crashes=treatment.max_crashes,
+            dead_letter=treatment.dead_letter,
         )
+        self.letter = before
         self.channel = channel
         self.is_plain = not self.has_limits
+
+    def count_deaths(self, deaths: int) -> None:
+        """Charge it with hosts that died with it."""
+        crash = WorkerCrashed(self.channel_name, self.workflow_id, "unknown", "it died, and its whole process with it")
+        self.crashes += deaths
+        self.last_crash = crash
+        self.attempts = tuple(_death(number, crash) for number in range(1, deaths + 1))
+
+
+@attrs.frozen
+class _Death:
+    """An attempt of which nothing is known but that its host died."""
+
+    _view: AttemptView
+
+    def view(self) -> AttemptView:
+        return self._view
+
+
+def _death(number: int, crash: WorkerCrashed) -> Any:
+    return _Death(AttemptView(number, "unknown", 0, started=True, error=crash, charged=True))

@@ -90,6 +90,11 @@ class BrokerIO:
         """Have a function run on the I/O thread, in order with what is published. It must not block."""
         self._give(function)
 
+    def with_session(self, function: Callable[[Session], object]) -> None:
+        """Call a function with the connection, if there is one. On the I/O thread."""
+        if self._session is not None and self._is_open:
+            function(self._session)
+
     def wait_up(self, timeout_s: float) -> None:
         """Block until there is a connection on which all is set up. Raises `BrokerError` when the time is up."""
         self._start()

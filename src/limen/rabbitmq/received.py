@@ -16,19 +16,19 @@ class Received(Payload):
 
     __slots__ = ("_activity", "_lock", "_made")
 
-    _activity: Activity[..., Any]
+    _activity: Activity[..., Any] | None
     _lock: threading.Lock
     _made: tuple[Any] | None
 
     @classmethod
-    def of(cls, result: Completed, activity: Activity[..., Any]) -> Completed:
+    def of(cls, result: Completed, activity: Activity[..., Any] | None) -> Completed:
         """Make a result whose output reads itself."""
         output = result.output
         assert isinstance(output, Payload), "nothing else comes over a wire"
         return Completed(cls._of(output, activity))
 
     @classmethod
-    def _of(cls, output: Payload, activity: Activity[..., Any]) -> Self:
+    def _of(cls, output: Payload, activity: Activity[..., Any] | None) -> Self:
         made = cls(output.data, output.content_type)
         for name, value in (("_activity", activity), ("_lock", threading.Lock()), ("_made", None)):
             object.__setattr__(made, name, value)

@@ -37,11 +37,15 @@ from ._session import Session
 from .desk import Desk
 from .handlers import write_arguments
 from .io import BrokerIO
+from .letters import AskedAgain
 from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
 from .received import Received
 from .topology import Lane, Route
 
 logger = logging.getLogger("limen")
+
+Asked = Call | AskedAgain
+"""What is asked of others, as its caller holds it."""
 
 _PREFETCH = 2_000
 """How many outcomes may be unacknowledged."""
@@ -85,7 +89,7 @@ class Requester:
         self._namespace = namespace
         self._address = str(io.address)
         self.replies = topology.reply_queue(namespace, process)
-        self._pending: dict[str, Call] = {}
+        self._pending: dict[str, Asked] = {}
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
@@ -137,15 +141,23 @@ class Requester:
                 retry=call.retry,
                 max_crashes=call.max_crashes,
                 route_by=call.route_by,
-                at_once=call.request.schedule_to_start_timeout is not None,
+                dead_letter=call.dead_letter,
             )
         )
 
-    def cancel(self, call: Call) -> None:
+    def ask_again(self, call: AskedAgain, channel: str) -> str:
+        """Expect the outcome of a request that is sent elsewhere; give the queue for it."""
+        call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
+        self._pending[call.id] = call
+        if call.has_limits:
+            self._limit(call)
+        return self.replies.name
+
+    def cancel(self, call: Asked) -> None:
         """Give a call up, here at once and wherever it is as soon as that can be. Never blocks."""
         self._give_up(call, ActivityCancelled(call.activity_type))
 
-    def _give_up(self, call: Call, error: BaseException) -> None:
+    def _give_up(self, call: Asked, error: BaseException) -> None:
         if self._decide(call, error):
             self.call_off(call.id)
 
@@ -155,7 +167,7 @@ class Requester:
 
     # --- limits: on the timer thread ----------------------------------------------------------------------------
 
-    def _limit(self, call: Call) -> None:
+    def _limit(self, call: Asked) -> None:
         request = call.request
         for name, limit in (
             ("schedule_to_start", request.schedule_to_start_timeout),
@@ -169,7 +181,7 @@ class Requester:
                 )
                 call.timers += (timer,)
 
-    def _timed_out(self, call: Call, limit: str, limit_s: float) -> None:
+    def _timed_out(self, call: Asked, limit: str, limit_s: float) -> None:
         if limit == "schedule_to_start" and call.attempts:
             return
         worker_id = call.attempts[-1].worker_id if call.phase is RUNNING else None
@@ -240,14 +252,15 @@ class Requester:
                 logger.warning("queue %s could not be made: %s", route.key, problem)
             self._io.later(0.0 if problem is None else RETRY_S, functools.partial(self._io.publish, parcel))
             if route.lane:
-                self._announce(route)
+                self.announce(route)
 
         if session.alive:
             session.declare([], [topology.dead_queue(route.channel), route.normal.queue, route.queue], made)
         else:
             self._io.publish(parcel)
 
-    def _announce(self, route: Route) -> None:
+    def announce(self, route: Route) -> None:
+        """Tell all hosts of a queue that is new."""
         self._tell_all(
             "lane", route.key, channel=route.channel, activity_type=route.activity_type, lane=str(route.lane)
         )
@@ -311,14 +324,14 @@ class Requester:
             call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
             call.phase = RUNNING
 
-    def _decide(self, call: Call, result: Completed | BaseException) -> bool:
+    def _decide(self, call: Asked, result: Completed | BaseException) -> bool:
         """Give a call its outcome; `False` if it has one."""
         if self._pending.pop(call.id, None) is None:
             return False
         self._conclude(call, result)
         return True
 
-    def _conclude(self, call: Call, result: Completed | BaseException) -> None:
+    def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
         call.phase = CLOSED
         if not self._pending:
@@ -346,10 +359,10 @@ class Requester:
         self._closed = True
         return self._end(self._open())
 
-    def _open(self) -> list[Call]:
+    def _open(self) -> list[Asked]:
         return list(self._pending.values())
 
-    def _end(self, calls: list[Call]) -> tuple[Unfinished, ...]:
+    def _end(self, calls: list[Asked]) -> tuple[Unfinished, ...]:
         ended = [(call, _unfinished(call)) for call in calls if self._pending.pop(call.id, None) is not None]
         for call, left in ended:
             error = ShutDown(
@@ -361,12 +374,12 @@ class Requester:
         return tuple(left for _, left in ended)
 
 
-def _unfinished(call: Call) -> Unfinished:
+def _unfinished(call: Asked) -> Unfinished:
     attempts = call.history()
     return Unfinished(
         conversation_id=call.id,
         activity_type=call.activity_type,
-        queue=call.activity.queue,
+        queue=call.queue,
         stage=call.phase.value,
         attempts=len(attempts),
         worker_id=attempts[-1].worker_id if attempts else None,

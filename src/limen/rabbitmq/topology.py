@@ -45,6 +45,10 @@ SAFETY_LIMIT = 100
 """Deliveries after which the broker itself gives a request up: far beyond what hosts allow."""
 
 
+NO_LIMIT = 2**31 - 1
+"""Dead letters are looked at, which counts as a delivery, as often as somebody wants to."""
+
+
 class Lane(StrEnum):
     """The ways on which requests of one type travel. All but the first exist only where they were needed."""
 
@@ -120,7 +124,8 @@ def channel_of(namespace: str, queue: str) -> str:
 
 def dead_queue(channel: str) -> Queue:
     """Where a channel's dead letters are kept."""
-    return Queue(short(f"limen.dead.{channel}"), DEAD, short(channel), {"x-queue-type": "quorum"})
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}
+    return Queue(short(f"limen.dead.{channel}"), DEAD, short(channel), arguments)
 
 
 def reply_queue(namespace: str, process: str) -> Queue:
