@@ -38,7 +38,7 @@ class Inbox:
 
     def __init__(self, *, predicate: Predicate | None = None, bound: int | None = None, defer: int = 0) -> None:
         """Accept `bound` unread envelopes (`None`: any number), defer as many as `defer` more, and reject the rest."""
-        if bound is not None or defer:
+        if not (bound is None or (type(bound) is int and bound > 0)) or defer or type(defer) is not int:
             _check_bounds(bound, defer)
         self.filter = Filter(predicate) if predicate is not None else None
         self.bound = bound

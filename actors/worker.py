@@ -7,6 +7,7 @@ stops when it is told.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from queue import Full
@@ -156,29 +157,25 @@ def make_executor(
     kind: ExecutorName, handlers: Mapping[str, Handler], slots: int, report: WorkerReport, name: str, *, grace: Grace
 ) -> Executor:
     """Make the executor of that kind. Raises `ConfigError` for a kind that is not one."""
-    makers: dict[str, Callable[..., Executor]] = {"thread": _thread, "asyncio": _asyncio, "process": _process}
-    if kind not in makers:
-        raise ConfigError("executor", f"must be one of {', '.join(makers)}, not {kind!r}")
-    stand_in = runtime().executor_for(kind)
-    if stand_in is not None:
-        executor: Executor = stand_in(handlers, slots, report, name, grace=grace)
-        return executor
-    return makers[kind](handlers, slots, report, name, grace=grace)
+    usual = _usual_maker(kind)
+    make = runtime().executor_for(kind) or usual
+    executor: Executor = make(handlers, slots, report, name, grace=grace)
+    return executor
 
 
-def _thread(*settings: Any, grace: Grace) -> Executor:
-    from .executors.thread import ThreadExecutor
+@functools.cache
+def _usual_maker(kind: str) -> Callable[..., Executor]:
+    """Give the class of that kind, imported with the first worker that has one."""
+    if kind == "thread":
+        from .executors.thread import ThreadExecutor
 
-    return ThreadExecutor(*settings, grace=grace)
+        return ThreadExecutor
+    if kind == "asyncio":
+        from .executors.asyncio import AsyncioExecutor
 
+        return AsyncioExecutor
+    if kind == "process":
+        from .executors.process import ProcessExecutor
 
-def _asyncio(*settings: Any, grace: Grace) -> Executor:
-    from .executors.asyncio import AsyncioExecutor
-
-    return AsyncioExecutor(*settings, grace=grace)
-
-
-def _process(*settings: Any, grace: Grace) -> Executor:
-    from .executors.process import ProcessExecutor
-
-    return ProcessExecutor(*settings, grace=grace)
+        return ProcessExecutor
+    raise ConfigError("executor", f"must be one of thread, asyncio, process, not {kind!r}")

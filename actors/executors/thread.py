@@ -48,36 +48,45 @@ class ThreadExecutor:
     def __init__(
         self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace: Grace = DEFAULT
     ) -> None:
-        self._runs = {name: _run_by(handler) for name, handler in handlers.items()}
+        self._handlers = handlers
         self._slots = slots
         self._report = report
         self._name = name
         self._grace = grace
         self._runtime = runtime()
-        self._queue = self._runtime.create_queue()
         self._places: list[Slot] = []
         """All threads but those that are abandoned."""
-        self._abandoned: Abandoned[Slot] = Abandoned(grace, name)
+        self._closed = False
+        self._entry: Any = None
+        """The worker, as its channel knows it."""
+        self._is_furnished = False
+
+    def _furnish(self) -> None:
+        """Make what threads need, with the first of them: many workers wait long for their first attempt."""
+        self._runs = {name: _run_by(handler) for name, handler in self._handlers.items()}
+        self._queue = self._runtime.create_queue()
+        self._abandoned: Abandoned[Slot] = Abandoned(self._grace, self._name)
         self._lock = self._runtime.create_rlock()
         """For who is there and who is abandoned."""
         self._numbers = itertools.count(1)
         self._now = self._runtime.now
-        self._closed = False
-        self._entry: Any = None
-        """The worker, as its channel knows it."""
+        self._is_furnished = True
 
     @property
     def abandoned(self) -> int:
         """How many threads run something that nobody waits for, with another in their place."""
-        return len(self._abandoned)
+        return len(self._abandoned) if self._is_furnished else 0
 
     def submit(self, attempt: Attempt) -> None:
         """Queue it. Called on the channel's turn, by one thread at a time."""
         if self._closed:
             return
         self._entry = attempt.entry
+        places = self._places
+        if not places and not self._is_furnished:
+            self._furnish()
         self._queue.put(attempt)
-        if len(self._places) < self._slots and len(self._places) < len(attempt.entry.attempts):
+        if len(places) < self._slots and len(places) < len(attempt.entry.attempts):
             self._add_thread()
 
     def nudge(self) -> None:
@@ -95,23 +104,29 @@ class ThreadExecutor:
     def close(self) -> None:
         """Let every thread end after what it runs now; what is queued never begins."""
         self._closed = True
-        self._queue.put(None)
+        if self._is_furnished:
+            self._queue.put(None)
 
     def wake(self) -> None:
         """Tell all that run that they are cancelled: the worker has left, and what it held was given to others."""
-        for place in (*self._places, *self._abandoned.all()):
+        for place in self._all_places():
             place.ring()
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Block until all threads have ended, at most so long; `False` if an activity still runs."""
+        threads = [place.thread for place in self._all_places()]
+        if not threads:
+            return True
         deadline_s = self._now() + timeout_s
-        threads = [place.thread for place in (*self._places, *self._abandoned.all())]
         others = [thread for thread in threads if thread.ident != threading.get_ident()]
         for thread in others:
             thread.join(max(0.0, deadline_s - self._now()))
         return not any(thread.is_alive() for thread in others)
 
     # --- who is there ---------------------------------------------------------------------------------------------
+
+    def _all_places(self) -> tuple[Slot, ...]:
+        return (*self._places, *self._abandoned.all()) if self._is_furnished else ()
 
     def _add_thread(self) -> None:
         with self._lock:
