@@ -129,9 +129,13 @@ class Candidates:
         group.able += entry.capacity.max_concurrent > 0
         entry.group = group
         self.entries[entry.worker_id] = entry
-        self._membership_changed()
-        for each in members if len(members) == 2 else (entry,):  # noqa: PLR2004 - the first had no order
-            group.push(each)
+        self._groups_for.clear()
+        self._members.clear()
+        if len(members) == 2:  # noqa: PLR2004 - the first had no order
+            for each in members:
+                group.push(each)
+        else:
+            group.push(entry)
 
     def _group_of(self, types: tuple[str, ...]) -> Group:
         """Find the group of those that name the same types in the same order, whatever they name twice."""

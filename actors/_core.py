@@ -52,15 +52,17 @@ class Core:
     # What has been made is looked up; only what has not is asked for. Each raises `ChannelLifecycleError`, within a
     # bound, whatever state the root is in.
 
-    def next_worker_id(self, name: str) -> str:
+    def next_worker_id(self) -> str:
         """Give a worker id that was never given before."""
-        self._live_root(name)
         return self.directory.next_worker_id()
 
     def channel(self, name: ChannelName) -> ChannelHandle:
         """Give the channel of this name; made if need be."""
         text = str(name)
         self._live_root(text)
+        return self._channel(name, text)
+
+    def _channel(self, name: ChannelName, text: str) -> ChannelHandle:
         channel = self.directory.open_channel(text)
         if channel is None:
             channel = self._ask(ChannelFor(name), text)
@@ -124,13 +126,15 @@ class Core:
     def register(self, name: ChannelName, blueprint: Blueprint) -> WorkerRegistration:
         """Register a worker. All steps are undone if one fails, and the error names the channel."""
         text = str(name)
-        self.refuse_new(text)
+        self._live_root(text)
+        if self._closing is not None:
+            self.refuse_new(text)
         self.directory.enter(blueprint)
         try:
             with Shield():
                 if blueprint.owned:
                     self._spawn(text, blueprint)
-                self._insert(name, blueprint)
+                self._insert(name, text, blueprint)
                 registration = WorkerRegistration(self, blueprint)
                 self._check_open(text)  # whoever closed it meanwhile may have come too early for this one
         except BaseException as error:
@@ -148,18 +152,18 @@ class Core:
         if not isinstance(answer, tuple):
             answer.get(timeout=COMMAND_TIMEOUT_S)
 
-    def _insert(self, name: ChannelName, blueprint: Blueprint) -> None:
+    def _insert(self, name: ChannelName, text: str, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""
-        channel = self.channel(name)
+        channel = self._channel(name, text)
         entry = blueprint.make_first_entry(channel, blueprint.make_inbox())
         blueprint.arm(entry)
         if entry.exited is not None and not entry.comes_back:
             reason = entry.exited.reason
-            raise ChannelLifecycleError(str(name), f"the participant of {entry.worker_id} is dead: {reason}")
+            raise ChannelLifecycleError(text, f"the participant of {entry.worker_id} is dead: {reason}")
         try:
             channel.session.ask(orders.Join(entry))
         except ChannelClosed as error:
-            raise ChannelLifecycleError(str(name), "the channel is missing: it was closed meanwhile") from error
+            raise ChannelLifecycleError(text, "the channel is missing: it was closed meanwhile") from error
 
     def _undo(self, blueprint: Blueprint) -> None:
         """Undo what has been done of a registration, the last step first; each of them, even if one before it fails."""

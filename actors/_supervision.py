@@ -116,7 +116,7 @@ class Supervision:
         self._backoff = backoff
         self._chance = chance
         self._plan: _Plan | None = None
-        self._ended_meanwhile: dict[str, ExitReason] = {}
+        self.ended_meanwhile: dict[str, ExitReason] = {}
         """Children outside a plan that ended while it was carried out."""
 
     @property
@@ -165,7 +165,7 @@ class Supervision:
         """Stop all children, the last started first; then finish, with the error if there is one."""
         if self.stopping:
             return ()
-        self._ended_meanwhile.clear()
+        self.ended_meanwhile.clear()
         self._plan = _Plan(stops=list(self.children), finish=Finish(error), members=frozenset(self.children))
         return self._go_on()
 
@@ -203,7 +203,7 @@ class Supervision:
         if told_to:
             return self._taken_down(child)
         if self._plan is not None:
-            self._ended_meanwhile[child_id] = reason
+            self.ended_meanwhile[child_id] = reason
             return ()
         return self._ended(child, reason, now_s)
 
@@ -227,17 +227,12 @@ class Supervision:
         killed = ExitReason.killed("it could not be ended")
         return (Abandon(child_id, incarnation), *self.exited(child_id, killed, 0.0))
 
-    @property
-    def has_more(self) -> bool:
-        """Whether `resume` has anything to do."""
-        return bool(self._ended_meanwhile) and self._plan is None
-
     def resume(self, now_s: float) -> Iterable[Order]:
         """Look after those that ended while a group was being restarted. To be called when no order is left."""
         orders: list[Order] = []
-        while self.has_more:
-            child_id = next(iter(self._ended_meanwhile))
-            reason = self._ended_meanwhile.pop(child_id)
+        while self.ended_meanwhile and self._plan is None:
+            child_id = next(iter(self.ended_meanwhile))
+            reason = self.ended_meanwhile.pop(child_id)
             child = self.children.get(child_id)
             if child is not None and child.state is ChildState.DOWN:
                 orders += self._ended(child, reason, now_s)
@@ -328,7 +323,7 @@ class Supervision:
         ids = self._affected(culprit)
         starts = deque(each for each in ids if self._comes_back(self.children[each]))
         for each in ids:
-            self._ended_meanwhile.pop(each, None)
+            self.ended_meanwhile.pop(each, None)
         self._plan = _Plan(ids, starts, culprit.spec.id, wait_s, members=frozenset(ids))
         return self._go_on()
 

@@ -87,7 +87,7 @@ class WorkerContext:
         """
         name = dispatch_channel(namespace, task_queue)
         _check_capacity(capacity, handlers)
-        worker_id = self._core.next_worker_id(str(name))
+        worker_id = self._core.next_worker_id()
         blueprint = Blueprint(
             worker_id,
             capacity,

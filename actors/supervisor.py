@@ -275,7 +275,7 @@ class SupervisorActor(LinkedActor):
         while queue:
             order = queue.popleft()
             queue.extend(self._start(order.child_id) if type(order) is Start else self._carry_out_one(order))
-            if not queue and self._core.has_more:
+            if not queue and self._core.ended_meanwhile:
                 queue.extend(self._core.resume(self._runtime.now()))
         if self._postponed:
             self._do_postponed()

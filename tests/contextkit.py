@@ -122,7 +122,7 @@ JOINING = {
     "id": Step(Core, "next_worker_id"),
     "supervisor": Step(Core, "supervisor"),
     "spawn": Step(Blueprint, "start"),
-    "session": Step(Core, "channel"),
+    "session": Step(Core, "_channel"),
     "entry": Step(Blueprint, "make_first_entry"),
     "arm": Step(Blueprint, "arm"),
     "join": Step(ChannelSession, "ask", orders.Join),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from pykka._envelope import Envelope
@@ -43,6 +44,11 @@ class QuietMailbox(PooledMailbox):
         """As `PooledMailbox.post`."""
         self._open()
         super().post(message)
+
+    def lender(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """As `PooledMailbox.lender`, which looks at the lanes once and for all."""
+        self._open()
+        return super().lender(work)
 
     def _open(self) -> None:
         if self._messages is not _NOTHING:

@@ -46,10 +46,7 @@ class Shield:
     For several short steps in a row: each of them alone would be shielded by itself.
     """
 
-    __slots__ = ("_saved",)
-
-    def __init__(self) -> None:
-        self._saved: list[tuple[int, Any]] | None = None
+    _saved: list[tuple[int, Any]] | None = None
 
     def __enter__(self) -> Self:
         """Hold the handlers back."""
@@ -70,7 +67,8 @@ class Shield:
 
     def __exit__(self, *_: object) -> None:
         """Let them run."""
-        self.lift()
+        if self._saved is not None:
+            self.lift()
 
     def lift(self) -> None:
         """Let them run, and hold nothing back any more. Raises what they raise."""

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from linkkit import PATIENCE_S, Doer, Hold, PooledDoer, ending, raising, settle, soon
@@ -11,6 +11,7 @@ from pykka import ActorDeadError
 from limen.actors.links import post, watch
 from limen.actors.runtime import here
 from limen.actors.runtime.pool import BORROWED_BUDGET, MAX_THREADS, Pool
+from limen.actors.runtime.quiet import _NOTHING
 
 
 def test_the_putter_serves_an_idle_actor_itself():
@@ -259,6 +260,29 @@ def test_a_turn_is_borrowed_briefly_for_work_that_sends_nothing():
     assert on_a_thread(raising(ValueError("bad"))) is None
     assert soon(heard).reason.error_type == "ValueError"
     assert on_a_thread(lambda _: "too late") is None
+
+
+class QuietDoer(PooledDoer):
+    """The same, seldom told anything."""
+
+    seldom_told: ClassVar[bool] = True
+
+
+def test_the_first_message_that_comes_while_a_turn_is_lent_is_served():
+    """Also where there was nothing to hold messages in when the turn was lent."""
+    ref: Any = QuietDoer.start()
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def tell(_: Any) -> str:
+        teller = threading.Thread(target=lambda: ref.tell(lambda _: heard.put("came meanwhile")))
+        teller.start()
+        teller.join(PATIENCE_S)
+        return "done"
+
+    with ending(ref):
+        ref.actor_inbox._messages = ref.actor_inbox._notices = _NOTHING  # as before its first message
+        assert ref.actor_inbox.borrow(tell, None) == "done"
+        assert soon(heard) == "came meanwhile"
 
 
 def test_a_turn_that_somebody_has_is_not_lent():
