@@ -16,8 +16,8 @@ _AGAIN = ChildSpec(id="again", start=Blueprint.start, restart=RestartType.TRANSI
 def birth(blueprint: Blueprint) -> StartChild:
     """What starts a worker's participant, and starts it again if the worker is to come back."""
     if blueprint.supervised:
-        return StartChild(spec_like(_AGAIN, blueprint.child_id, blueprint.start, blueprint.give_up))
-    return StartChild(spec_like(_ONCE, blueprint.child_id, blueprint.start, None))
+        return StartChild(spec_like(_AGAIN, blueprint.child_id, blueprint, blueprint.give_up))
+    return StartChild(spec_like(_ONCE, blueprint.child_id, blueprint, None))
 
 
 def removal(blueprint: Blueprint) -> DeleteChild:

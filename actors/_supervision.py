@@ -176,7 +176,8 @@ class Supervision:
         child = self.children[child_id]
         child.state = ChildState.RUNNING
         self.active += 1
-        child.restarts += not child.first
+        if not child.first:
+            child.restarts += 1
         child.first = child.again = False
         child.started_s = now_s
         return self._go_on() if self._plan is not None else ()

@@ -109,6 +109,10 @@ class Blueprint(Origin):
 
     # --- incarnations -------------------------------------------------------------------------------------------
 
+    def __call__(self) -> ActorRef[Any]:
+        """Start an incarnation: a blueprint is what its supervisor calls."""
+        return self.start()
+
     def start(self) -> ActorRef[Any]:
         """Start an incarnation; a later one joins the pool by itself. Never blocks."""
         report = executor = None
@@ -185,7 +189,7 @@ class Blueprint(Origin):
 
     def arm(self, entry: WorkerEntry) -> None:
         """Watch the participant: from now on its end takes the entry out of the pool."""
-        entry.watch = watch(entry.participant, entry.ended)
+        entry.watch = watch(entry.participant, entry)
 
     def ended(self, entry: WorkerEntry, down: Down) -> None:
         """Take an incarnation out of the pool that has come to its end."""

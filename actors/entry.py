@@ -171,8 +171,8 @@ class WorkerEntry:
         self.counted: int | None = None
         """With how many slots taken it counts in its group, where that is counted."""
 
-    def ended(self, down: Down) -> None:
-        """Hear of its participant's end: what its watch calls."""
+    def __call__(self, down: Down) -> None:
+        """Hear of its participant's end: an entry is what its own watch calls."""
         self.origin.ended(self, down)
 
     @property

@@ -275,8 +275,11 @@ class LinkedActor(ThreadingActor):
         inbox: Any = self.actor_inbox
         if not inbox.empty():
             return None
-        before, host = here.mailbox, here.host
-        here.mailbox, here.host = inbox, before
+        at = here
+        before = host = at.mailbox
+        at.mailbox = inbox
+        if before is not None:
+            host, at.host = at.host, before
         self._since_s = self._clock()
         self._now_handling = message
         self._now_reply = _ASKED_HERE
@@ -291,7 +294,9 @@ class LinkedActor(ThreadingActor):
                 answer = self._taken_reply()
         finally:
             self._now_handling = self._now_reply = self._here_reply = None
-            here.mailbox, here.host = before, host
+            at.mailbox = before
+            if before is not None:
+                at.host = host
         if self.actor_stopped.is_set():
             self._end()
         return answer

@@ -200,9 +200,10 @@ class SupervisorActor(LinkedActor):
         if self._core.stopping:
             raise SupervisorStopping(spec.id)
         self._carry_out(self._core.add(spec))
-        failure = self._failures.pop(spec.id, None)
-        if failure is not None:
-            raise failure
+        if self._failures:
+            failure = self._failures.pop(spec.id, None)
+            if failure is not None:
+                raise failure
         return self._refs[spec.id]
 
     def _answer_later(self, message: _Request, reply: Reply[Any]) -> None:
