@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processkit import HANDLERS, WAIT_S, Events, Gate, Recorder, attempt, executor, has_ended
@@ -183,14 +185,26 @@ def test_an_external_sigterm_of_a_spare_is_made_good():
         assert report.value() == 1
 
 
+SLOW_IMPORT = """
+import os, time
+with open({announced!r}, "w") as pipe:
+    pipe.write(f"{{os.getpid()}}\\n")
+time.sleep(0.3)
+"""
+
 INTERRUPTED = """
-import os, sys, time
+import multiprocessing, sys
 sys.path[:0] = {path!r}
-if __name__ == "__mp_main__" and os.path.exists({announced!r}):
-    with open({announced!r}, "w") as pipe:
-        pipe.write("importing\\n")
-    time.sleep(0.3)
+if __name__ == "__mp_main__" and {when!r} == "while a child imports the main module":
+    import slow_import
+if {when!r} == "while the fork server loads modules":
+    multiprocessing.set_forkserver_preload(["slow_import"])
 from processkit import *
+def wait_for_all(process):
+    rows = process.children()
+    while len(rows) < 3 or any(row.state == "starting" for row in rows):
+        rows = process.children()
+    return [row.pid for row in rows]
 if __name__ == "__main__":
     with executor(slots=2) as (process, report):
         process.submit(attempt("own_pid"))
@@ -198,35 +212,41 @@ if __name__ == "__main__":
             report.value()
             sys.stdin.read()
         except KeyboardInterrupt:
-            print("interrupted")
+            print("interrupted", *wait_for_all(process))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["while the fork server imports", "as the first child starts", "when all is up"])
+@pytest.mark.parametrize(
+    "when", ["while the fork server loads modules", "while a child imports the main module", "when all is up"]
+)
 def test_ctrl_c_while_processes_start_is_the_parents_affair(tmp_path, when):
-    """Ctrl-C goes to all of a terminal's processes: none but the parent has anything to say about it."""
+    """Ctrl-C goes to all of a terminal's processes: none but the parent has anything to say about it, or ends of it."""
     announced, script = tmp_path / "announced", tmp_path / "interrupted.py"
-    if when == "while the fork server imports":
-        os.mkfifo(announced)
-    script.write_text(INTERRUPTED.format(path=sys.path, announced=str(announced)))
+    os.mkfifo(announced)
+    (tmp_path / "slow_import.py").write_text(SLOW_IMPORT.format(announced=str(announced)))
+    script.write_text(INTERRUPTED.format(path=[str(tmp_path), *sys.path], when=when))
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, str(script)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as parent:
-        if when == "while the fork server imports":
-            assert announced.read_text() == "importing\n"
+    with (
+        os.fdopen(os.open(announced, os.O_RDWR)) as said,  # for both, so that nobody waits for the other to open it
+        subprocess.Popen(command, text=True, start_new_session=True, env=environment, **pipes) as parent,
+    ):
+        if when == "when all is up":
+            _wait_for_processes(parent.pid, 6)
         else:
-            _wait_for_processes(parent.pid, 4 if when == "as the first child starts" else 6)
+            assert select.select([said], [], [], WAIT_S)[0]
         os.killpg(parent.pid, signal.SIGINT)
-        out, err = parent.communicate(timeout=WAIT_S)
+        try:
+            out, err = parent.communicate(timeout=WAIT_S)
+        finally:
+            parent.kill()
+        os.set_blocking(said.fileno(), False)
+        importers = set(said.read().split()) if "child" in when else set()
 
-    assert (out, err, parent.returncode) == ("interrupted\n", "", 0)
+    assert (out[:11], err, parent.returncode) == ("interrupted", "", 0)
+    assert importers <= set(out.split()), "a child died, and another had to be started"
 
 
 def _wait_for_processes(session: int, count: int) -> None:
