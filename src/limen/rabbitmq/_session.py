@@ -182,7 +182,10 @@ class Session:
         number = self.number
 
         def deliver(_: Channel, method: Any, properties: Any, body: bytes) -> None:
-            on_delivery(_delivery(queue, number, method, properties, body))
+            try:
+                on_delivery(_delivery(queue, number, method, properties, body))
+            except Exception:  # the connection outlives whatever a message does to whoever takes it
+                logger.exception("a message in %s could not be taken", queue)
 
         self._consumers[tag] = on_lost
         self._work.basic_qos(prefetch_count=prefetch)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -19,21 +19,23 @@ from ..activity import Activity
 from ..actors import _orders as orders
 from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
+from ..actors.entry import WorkerEntry
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
 from ..messages.drain import DrainReport, Fate, Unfinished, Waiting
-from ..messages.errors import BrokerError, ChannelLifecycleError, DecodeError
+from ..messages.errors import BrokerError, ChannelLifecycleError
 from ..messages.grace import Grace
 from ..messages.pool import PoolRow
-from . import codec, topology
+from . import topology
 from ._session import Session
+from .census import Census, Report, rows_of
+from .control import Control
 from .desk import Desk
 from .handlers import handlers_for
 from .host import Host
 from .io import BrokerIO
 from .letters import LetterDesk
-from .parcels import Delivery
 from .requester import Asked, Requester
 from .topology import Lane, Route
 from .url import Address
@@ -58,8 +60,18 @@ class RabbitEngine:
         self._process = _name_of_process()
         self._io = BrokerIO(address, self._process, self._up, self._down)
         self._desk = Desk(self._process)
-        self._requester = Requester(self._io, self._desk, namespace, self._process)
-        self._host = Host(self._io, namespace, self._process, self._requester.announce)
+        self._control = Control(self._io, namespace, self._process)
+        self._control.on("cancel", self._told_of_cancel)
+        self._control.on("lane", self._told_of_lane)
+        self._census = Census(self._io, self._control, self._process, self._look)
+        self._requester = Requester(self._io, self._control, self._desk, namespace, self._process)
+        self._host = Host(
+            self._io,
+            namespace,
+            self._process,
+            announce_lane=self._requester.announce,
+            census=self._census,
+        )
         self._letters = LetterDesk(self._io)
         self._lock = runtime().create_lock()
         self._is_closing = False
@@ -90,8 +102,12 @@ class RabbitEngine:
         return registration
 
     def pool(self, queue: str) -> list[PoolRow]:
-        """List the workers of this process."""
-        return self._local.pool(queue)
+        """List the workers of all hosts. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        channel = topology.channel_of(self._namespace, queue)
+        try:
+            return rows_of(self._census.reports(channel))
+        except BrokerError as error:
+            raise ChannelLifecycleError(channel, str(error)) from error
 
     def port(self, queue: str) -> Port:
         """Give the way to the broker for one queue."""
@@ -137,25 +153,26 @@ class RabbitEngine:
 
     def _up(self, session: Session) -> None:
         """Set all up on a new connection: declare, consume what others send us, and then begin."""
-        control = topology.control_queue(self._namespace, self._process, session.number)
         queues = [
             self._requester.replies,
             topology.results_queue(self._namespace),
-            control,
+            self._control.queue(session),
             *self._host.queues(),
         ]
         broken = functools.partial(self._io.broken, session)
 
         def declared() -> None:
-            lost = functools.partial(broken, "the control queue was deleted")
-            told = functools.partial(self._told, session)
-            session.consume(control.name, control.name, 0, told, on_lost=lost, then=go_on(asks))
+            self._control.up(session, go_on(asks))
 
         def asks() -> None:
             self._requester.up(session, go_on(serves))
 
         def serves() -> None:
-            self._host.up(session, go_on(functools.partial(self._io.opened, session)))
+            self._host.up(session, go_on(is_up))
+
+        def is_up() -> None:
+            self._io.opened(session)
+            self._census.up()
 
         def go_on(step: Any) -> Any:
             return lambda problem: step() if problem is None else broken(problem)
@@ -166,22 +183,25 @@ class RabbitEngine:
         self._requester.down()
         self._host.down()
 
-    def _told(self, session: Session, delivery: Delivery) -> None:
-        """Take what is said to all processes."""
-        session.acknowledge(delivery.tag)
-        try:
-            said = codec.read_document(delivery.body, codec.CONTROL)
-        except DecodeError as error:
-            logger.warning("something that was said to all cannot be read: %s", error)
-            return
+    def _told_of_cancel(self, said: dict[str, Any]) -> None:
         match said:
-            case {"kind": "cancel", "ids": [*ids]}:
+            case {"ids": [*ids]}:
                 self._host.cancel(each for each in ids if isinstance(each, str))
-            case {"kind": "lane", "channel": str(channel), "activity_type": str(kind), "lane": str(lane)}:
-                if lane in set(Lane):
-                    self._host.add_lane(Route(channel, kind, Lane(lane)))
-            case _:
-                logger.debug("what was said to all is not known here: %s", said.get("kind"))
+
+    def _told_of_lane(self, said: dict[str, Any]) -> None:
+        match said:
+            case {"channel": str(channel), "activity_type": str(kind), "lane": str(lane)} if lane in set(Lane):
+                self._host.add_lane(Route(channel, kind, Lane(lane)))
+
+    def _look(self, channel: str, then: Callable[[Report], object]) -> None:
+        """Look at a local channel without waiting for it."""
+        local = self._host.port(channel)
+        if local is None:
+            return
+        ref = local.session.ref()  # type: ignore[attr-defined]  # a local port is a channel
+        rows = ref.ask(orders.Snapshot(WorkerEntry.row), block=False)
+        queue = ref.ask(orders.ShowQueue(), block=False)
+        queue.add_done_callback(lambda: then((rows.get(timeout=0), queue.get(timeout=0))))
 
     # --- for the ports ------------------------------------------------------------------------------------------
 

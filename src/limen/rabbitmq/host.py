@@ -14,7 +14,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -49,7 +49,7 @@ from .dead import LETTER, Letter, read_letter, spoilt
 from .host_call import HostCall
 from .io import BrokerIO
 from .outgoing import Outgoing
-from .parcels import Delivery
+from .parcels import Delivery, Done
 from .topology import Lane, Route
 
 logger = logging.getLogger("limen")
@@ -64,10 +64,28 @@ LETTER_ROOM = 1 << 20
 """How much of a history a request has that was a dead letter, in bytes."""
 
 
+class Presence(Protocol):
+    """Who tells others what this process serves."""
+
+    def serve(self, channels: Iterable[str]) -> None:
+        """Say what it serves from now on."""
+
+    def say(self, then: Done) -> None:
+        """Say it once more; `then` is called when all who ask from then on will know."""
+
+
 class Host:
     """All that one process serves of one namespace. Its methods run on the I/O thread, unless they say otherwise."""
 
-    def __init__(self, io: BrokerIO, namespace: str, process: str, announce_lane: Callable[[Route], object]) -> None:
+    def __init__(
+        self,
+        io: BrokerIO,
+        namespace: str,
+        process: str,
+        *,
+        announce_lane: Callable[[Route], object],
+        census: Presence,
+    ) -> None:
         self._io = io
         self._ledger = Ledger()
         self._intake = Intake(io, process, self._came, self._looked)
@@ -80,6 +98,7 @@ class Host:
         self._outgoing = Outgoing(io, namespace, process, self._drop)
         self._solitude = Solitude(self, runtime().now)
         self._announce_lane = announce_lane
+        self._census = census
 
     # --- what is served -----------------------------------------------------------------------------------------
 
@@ -106,16 +125,31 @@ class Host:
             Worker(channel, tuple(dict.fromkeys(each.activity_types)), each.max_concurrent) for each in workers.values()
         ]
         self._io.do(functools.partial(self._intake.serve, channel, made))
+        self._io.do(self._say_what_is_served)
+
+    def _say_what_is_served(self) -> None:
+        self._census.serve([name for name, workers in list(self._workers.items()) if workers])
 
     def _wait_ready(self, timeout_s: float) -> str | None:
         self._io.wait_up(max(0.0, timeout_s))
         ready = runtime().create_queue()
-        self._io.do(functools.partial(self._intake.when_ready, ready.put))
+
+        def served(problem: str | None) -> None:
+            if problem is None:
+                self._census.say(lambda problem: ready.put(None if problem is None else str(problem)))
+            else:
+                ready.put(problem)
+
+        self._io.do(functools.partial(self._intake.when_ready, served))
         try:
             problem: str | None = ready.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return f"its queues were not ready within {START_S:g} s"
         return problem
+
+    def port(self, channel: str) -> Port | None:
+        """Give the local channel of that name, if it is served."""
+        return self._ports.get(channel)
 
     def queues(self) -> list[topology.Queue]:
         """List the queues that are to be there."""
