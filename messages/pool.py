@@ -113,8 +113,8 @@ class PoolRow:
 class HostedRow(PoolRow):
     """A worker of a process behind a broker, perhaps of this one. Its id is unique on its host."""
 
-    host: str = ""
-    is_stale: bool = False
+    host: str = ""  # pyright: ignore[reportIncompatibleMethodOverride]
+    is_stale: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 import rabbit_activities as acts
 from rabbithosts import Host
 
-from limen import Limen
+from limen import ConfigError, Limen
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -102,3 +102,54 @@ def test_many_may_ask_at_the_same_time(url, asker):
             thread.join()
 
     assert counts == [1] * 8
+
+
+def test_a_pause_is_for_all_hosts_also_for_those_to_come(url, asker):
+    """Said by any process: nothing starts when that has returned, and what waits goes on when it is over."""
+    with Limen(url) as one:
+        one.worker("work", [acts.double])
+        asker.pause("work")
+        with Limen(url) as other:
+            other.worker("work", [acts.double])
+            handles = [asker.dispatch(acts.double, number) for number in range(20)]
+            assert not handles[0].wait(0.3)
+            row = asker.queue("work")
+            assert (row.paused, row.waiting, row.running) == (True, 20, 0)
+            assert [(each.activity_type, each.waiting) for each in row.types] == [("double", 20)]
+            other.resume("work")
+            assert [handle.result(timeout=TIMEOUT_S) for handle in handles] == [2 * number for number in range(20)]
+            assert not asker.queue("work").paused
+            assert {attempt.host for handle in handles for attempt in handle.attempts} == {
+                row.host for row in asker.pool("work")
+            }
+
+
+def test_what_a_host_has_in_hand_does_not_start_either(url, asker):
+    """A request that its host got before the pause keeps its place there."""
+    with Limen(url) as host:
+        host.worker("work", [acts.nap, acts.double])
+        running = asker.dispatch(acts.nap, 0.5)
+        while running.state != "running":
+            time.sleep(0.01)
+        waiting = asker.dispatch(acts.double, 1)
+        asker.pause("work")
+        assert running.result(timeout=TIMEOUT_S) == 0.5
+        assert not waiting.wait(0.3)
+        asker.resume("work")
+        assert waiting.result(timeout=TIMEOUT_S) == 2
+
+
+def test_a_queue_shows_what_waits_in_the_broker_and_what_runs_anywhere(url, asker):
+    """By activity type, whoever asks; a type that nobody serves any more is not known."""
+    with Limen(url) as host:
+        host.worker("work", [acts.nap], max_concurrent=2)
+        handles = [asker.dispatch(acts.nap, 1.0) for _ in range(10)]
+        while [handle.state for handle in handles].count("running") < 2:
+            time.sleep(0.01)
+        row = asker.queue("work")
+
+        assert (row.channel_name, row.running, row.waiting, row.paused) == ("aion.dispatch.default.work", 2, 8, False)
+        for handle in handles:
+            handle.cancel()
+    with pytest.raises(ConfigError, match="policy"):
+        asker.bound("work", waiting=10)

@@ -120,6 +120,21 @@ class Session:
 
         self._aside(steps, lambda _: then(*(seen[0] if seen else (None, 0))))
 
+    def peek(self, name: str, then: Callable[[Delivery | None], object]) -> None:
+        """Look at the first message of a queue, and leave it there; `then(None)` if there is none, or no such queue."""
+        seen: list[Delivery] = []
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            def got(_: Channel, method: Any, properties: Any, body: bytes) -> None:
+                method.consumer_tag = ""
+                seen.append(_delivery(name, self.number, method, properties, body))
+                done(None)
+
+            channel.add_callback(done, [Basic.GetEmpty])
+            channel.queue_declare(name, passive=True, callback=lambda _: channel.basic_get(name, got))
+
+        self._aside(steps, lambda _: then(seen[0] if seen else None))
+
     def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
         """Do something on a channel of its own, so that what is refused there harms nothing else."""
         number = id(then)

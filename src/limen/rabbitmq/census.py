@@ -8,7 +8,8 @@ that hangs is shown as it was when it last answered.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from pykka import Timeout
 from .._structure import structure
 from ..actors.runtime import offer, runtime
 from ..messages.errors import BrokerError, LimenError
-from ..messages.pool import HostedRow, PoolRow, QueueRow
+from ..messages.pool import HostedRow, PoolRow, QueueRow, TypeRow
 from .control import Control
 from .io import BrokerIO
 from .parcels import Done, Unroutable
@@ -31,6 +32,8 @@ ANSWER_S = 1.0
 REMIND_S = 0.02
 """After so long who has not answered is asked again, and then after twice as long, and so on."""
 
+UNBOUND = 2**63 - 1
+
 Report = tuple[list[PoolRow], QueueRow]
 """The workers of one host on one channel, and the channel as a queue."""
 
@@ -42,7 +45,8 @@ Look = Callable[[str, Callable[[Report], object]], object]
 class _Host:
     name: str
     address: str
-    channels: frozenset[str]
+    serves: dict[str, tuple[str, ...]]
+    """Activity types by channel."""
     last: dict[str, Report] = attrs.field(factory=dict)
     """What it answered last, by channel."""
 
@@ -64,7 +68,7 @@ class Census:
         self._control = control
         self._process = process
         self._look = look
-        self._serves: frozenset[str] = frozenset()
+        self._serves: dict[str, list[str]] = {}
         self._hosts: dict[str, _Host] = {}
         self._is_complete = False
         """Whether all hosts have had the time to say that they are there."""
@@ -79,14 +83,19 @@ class Census:
     # --- being there --------------------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Say that this process is there, on a new connection. What others said meanwhile was not heard."""
+        """Say that this process is there, on a new connection, and ask who else is. What others said was not heard."""
         self._is_complete = False
+        self._control.say("who", to=self._control.address)
+        self._io.later(LISTEN_S, self._has_listened)
         if self._serves:
             self._control.say("host", **self._self())
 
-    def serve(self, channels: Iterable[str]) -> None:
-        """Say what this process serves from now on."""
-        serves = frozenset(channels)
+    def _has_listened(self) -> None:
+        self._is_complete = True
+
+    def serve(self, kinds: Mapping[str, Iterable[str]]) -> None:
+        """Say what this process serves from now on: activity types by channel."""
+        serves = {channel: sorted(types) for channel, types in kinds.items()}
         if serves != self._serves:
             self._serves = serves
             if self._control.address:
@@ -97,7 +106,7 @@ class Census:
         self._control.say("host", then, **self._self())
 
     def _self(self) -> dict[str, Any]:
-        return {"host": self._process, "at": self._control.address, "channels": sorted(self._serves)}
+        return {"host": self._process, "at": self._control.address, "serves": self._serves}
 
     def _asked_who(self, said: dict[str, Any]) -> None:
         if self._serves:
@@ -117,11 +126,15 @@ class Census:
 
     def _heard_of(self, said: dict[str, Any]) -> None:
         match said:
-            case {"host": str(name), "at": str(address), "channels": [*channels]}:
+            case {"host": str(name), "at": str(address), "serves": dict(serves)}:
                 known = self._hosts.get(name)
                 last = known.last if known is not None else {}
-                served = frozenset(each for each in channels if isinstance(each, str))
-                self._hosts[name] = _Host(name, address, served, last)
+                self._hosts[name] = _Host(name, address, structure(serves, dict[str, tuple[str, ...]]), last)
+
+    def kinds(self, channel: str) -> tuple[str, ...]:
+        """Name the activity types that are served on a channel, as far as it is known. Any thread."""
+        kinds = {kind for host in list(self._hosts.values()) for kind in host.serves.get(channel, ())}
+        return tuple(sorted(kinds))
 
     def reports(self, channel: str) -> dict[str, tuple[Report, bool]]:
         """Ask all hosts of a channel; give what each says, and whether it said so now. Blocks for a moment.
@@ -145,12 +158,10 @@ class Census:
         if self._is_complete:
             self._catch_up(number)
         else:
-            self._control.say("who", to=self._control.address)
             self._io.later(LISTEN_S, functools.partial(self._catch_up, number))
 
     def _catch_up(self, number: int) -> None:
         """Hear first what was said before the question: it comes before what this process says to itself now."""
-        self._is_complete = True
         self._control.tell(self._control.address, "ask", _ignore, number=number)
 
     def _ask(self, said: dict[str, Any]) -> None:
@@ -158,7 +169,7 @@ class Census:
         inquiry = self._inquiries.get(number) if isinstance(number, int) else None
         if inquiry is None or not isinstance(number, int):
             return
-        hosts = [host for host in self._hosts.values() if inquiry.channel in host.channels]
+        hosts = [host for host in self._hosts.values() if inquiry.channel in host.serves]
         inquiry.waiting = {host.name for host in hosts}
         self._remind(number, REMIND_S)
         self._perhaps_end(number)
@@ -217,6 +228,32 @@ def rows_of(reports: dict[str, tuple[Report, bool]]) -> list[PoolRow]:
         for row in rows
     ]
     return sorted(rows, key=lambda row: row.since_s)
+
+
+def merged(channel: str, rows: Iterable[QueueRow], lying: dict[str, int]) -> QueueRow:
+    """Show the queues of all hosts, and what lies in the broker, as one. The broker bounds nothing by itself."""
+    waiting: Counter[str] = Counter(lying)
+    running: Counter[str] = Counter()
+    limits: dict[str, Any] = {}
+    paused = False
+    for row in rows:
+        paused = paused or row.paused
+        for each in row.types:
+            waiting[each.activity_type] += each.waiting
+            running[each.activity_type] += each.running
+            limits.setdefault(each.activity_type, each.limit)
+    kinds = sorted({*+waiting, *+running, *(kind for kind, limit in limits.items() if limit is not None)})
+    return QueueRow(
+        channel_name=channel,
+        paused=paused,
+        waiting=waiting.total(),
+        running=running.total(),
+        bound=UNBOUND,
+        types=tuple(
+            TypeRow(activity_type=kind, waiting=waiting[kind], running=running[kind], limit=limits.get(kind))
+            for kind in kinds
+        ),
+    )
 
 
 def _report_to_plain(report: Report) -> dict[str, Any]:

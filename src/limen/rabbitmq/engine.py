@@ -29,13 +29,15 @@ from ..messages.grace import Grace
 from ..messages.pool import PoolRow
 from . import topology
 from ._session import Session
-from .census import Census, Report, rows_of
+from .census import Census, Report
 from .control import Control
 from .desk import Desk
 from .handlers import handlers_for
 from .host import Host
 from .io import BrokerIO
-from .letters import LetterDesk
+from .operations import Operations
+from .pausing import Pausing
+from .port import RabbitPort
 from .requester import Asked, Requester
 from .topology import Lane, Route
 from .url import Address
@@ -63,16 +65,20 @@ class RabbitEngine:
         self._control = Control(self._io, namespace, self._process)
         self._control.on("cancel", self._told_of_cancel)
         self._control.on("lane", self._told_of_lane)
+        self._pausing = Pausing(self._io, self._control, self._told_of_pause)
         self._census = Census(self._io, self._control, self._process, self._look)
-        self._requester = Requester(self._io, self._control, self._desk, namespace, self._process)
+        self._requester = Requester(
+            self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
+        )
         self._host = Host(
             self._io,
             namespace,
             self._process,
             announce_lane=self._requester.announce,
             census=self._census,
+            learn=self._pausing.ask,
         )
-        self._letters = LetterDesk(self._io)
+        self._operations = Operations(self._io, self._census, self._pausing, self._requester)
         self._lock = runtime().create_lock()
         self._is_closing = False
         self._over = runtime().create_event()
@@ -103,15 +109,11 @@ class RabbitEngine:
 
     def pool(self, queue: str) -> list[PoolRow]:
         """List the workers of all hosts. Blocks for a moment. Raises `ChannelLifecycleError`."""
-        channel = topology.channel_of(self._namespace, queue)
-        try:
-            return rows_of(self._census.reports(channel))
-        except BrokerError as error:
-            raise ChannelLifecycleError(channel, str(error)) from error
+        return self._operations.pool(topology.channel_of(self._namespace, queue))
 
     def port(self, queue: str) -> Port:
         """Give the way to the broker for one queue."""
-        return RabbitPort(self, topology.channel_of(self._namespace, queue), self._local.port(queue))
+        return RabbitPort(self, self._operations, topology.channel_of(self._namespace, queue), self._local.port(queue))
 
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
         """Take no more, carry to its end what there is time for, hand the rest back to the broker, and leave."""
@@ -173,6 +175,7 @@ class RabbitEngine:
         def is_up() -> None:
             self._io.opened(session)
             self._census.up()
+            self._pausing.look(session, self._host.served())
 
         def go_on(step: Any) -> Any:
             return lambda problem: step() if problem is None else broken(problem)
@@ -187,6 +190,9 @@ class RabbitEngine:
         match said:
             case {"ids": [*ids]}:
                 self._host.cancel(each for each in ids if isinstance(each, str))
+
+    def _told_of_pause(self, channel: str, paused: bool) -> None:  # noqa: FBT001 - told by name and value
+        self._host.pause(channel, paused=paused)
 
     def _told_of_lane(self, said: dict[str, Any]) -> None:
         match said:
@@ -209,70 +215,10 @@ class RabbitEngine:
         """Send a request to the broker."""
         self._requester.submit(call, channel)
 
-    def letters(self, channel: str, order: object, again: Port) -> Any:
-        """Do something about dead letters."""
-        match order:
-            case orders.ListLetters():
-                return self._letters.all(channel)
-            case orders.Discard(letter_id):
-                return self._letters.discard(channel, letter_id)
-            case orders.Requeue(letter_id, _, kind):
-                ask = functools.partial(self._requester.ask_again, channel=channel)
-                call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
-                call.channel = again
-                return call
-            case _:
-                raise AssertionError(order)
-
     def cancel(self, call: Asked) -> None:
         """Give a call up; if it is in this process, with no way in between."""
         self._host.cancel_here(call.id)
         self._requester.cancel(call)
-
-
-class RabbitPort:
-    """One queue over the broker: requests go there, orders about workers to the local channel."""
-
-    def __init__(self, engine: RabbitEngine, channel: str, local: Port) -> None:
-        self._engine = engine
-        self._channel = channel
-        self._local = local
-
-    @property
-    def session(self) -> RabbitPort:
-        """Give itself: what is said to it is said here."""
-        return self
-
-    @property
-    def local(self) -> Any:
-        """Give the address of the local channel."""
-        return self._local.session.local
-
-    @property
-    def closed(self) -> bool:
-        """Whether the local channel is closed, and so this."""
-        return self._local.closed
-
-    def submit(self, conversation: Any) -> None:
-        """Send a request."""
-        self._engine.submit(conversation, self._channel)
-
-    def hold_up_s(self) -> float:
-        """Hold nobody up: it is the hosts that are full."""
-        return 0.0
-
-    def notice(self, message: object) -> None:
-        """Take a cancellation; all else is for the local channel."""
-        if isinstance(message, orders.Cancel):
-            self._engine.cancel(message.conversation)  # type: ignore[arg-type]  # nobody makes another
-        else:
-            self._local.session.notice(message)
-
-    def ask(self, message: object) -> Any:
-        """Have the local channel do it, unless it is for the queue as a whole."""
-        if isinstance(message, (orders.ListLetters, orders.Discard, orders.Requeue)):
-            return self._engine.letters(self._channel, message, self)
-        return self._local.session.ask(message)
 
 
 def _name_of_process() -> str:

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -67,8 +67,8 @@ LETTER_ROOM = 1 << 20
 class Presence(Protocol):
     """Who tells others what this process serves."""
 
-    def serve(self, channels: Iterable[str]) -> None:
-        """Say what it serves from now on."""
+    def serve(self, kinds: Mapping[str, Iterable[str]]) -> None:
+        """Say what it serves from now on: activity types by channel."""
 
     def say(self, then: Done) -> None:
         """Say it once more; `then` is called when all who ask from then on will know."""
@@ -85,6 +85,7 @@ class Host:
         *,
         announce_lane: Callable[[Route], object],
         census: Presence,
+        learn: Callable[[str], object],
     ) -> None:
         self._io = io
         self._ledger = Ledger()
@@ -99,6 +100,8 @@ class Host:
         self._solitude = Solitude(self, runtime().now)
         self._announce_lane = announce_lane
         self._census = census
+        self._learn = learn
+        """Finds out what is known of a channel that this process begins to serve."""
 
     # --- what is served -----------------------------------------------------------------------------------------
 
@@ -112,6 +115,7 @@ class Host:
         self._kinds[channel, worker_id] = kind
         if channel not in self._ports:
             self._ports[channel] = port
+            self._learn(channel)
             port.session.ask(orders.Watch(functools.partial(self._changed, channel)))
         deadline_s = runtime().now() + START_S
         while (problem := self._wait_ready(deadline_s - runtime().now())) is not None:
@@ -128,7 +132,13 @@ class Host:
         self._io.do(self._say_what_is_served)
 
     def _say_what_is_served(self) -> None:
-        self._census.serve([name for name, workers in list(self._workers.items()) if workers])
+        self._census.serve(
+            {
+                channel: {kind for each in workers.values() for kind in each.activity_types}
+                for channel, workers in list(self._workers.items())
+                if workers
+            }
+        )
 
     def _wait_ready(self, timeout_s: float) -> str | None:
         self._io.wait_up(max(0.0, timeout_s))
@@ -162,6 +172,17 @@ class Host:
     def down(self) -> None:
         """The connection is gone, and with it the right to acknowledge."""
         self._intake.down()
+
+    def pause(self, channel: str, *, paused: bool) -> None:
+        """Let nothing of a channel start here, or let it go on."""
+        port = self._ports.get(channel)
+        if port is not None:
+            port.session.notice(orders.SetPaused(paused=paused))
+            self._intake.pause(channel, on=paused)
+
+    def served(self) -> list[str]:
+        """Name the channels of which something is served."""
+        return [name for name, workers in list(self._workers.items()) if workers]
 
     def add_lane(self, route: Route) -> None:
         """Somebody has made one more queue for a type."""

@@ -34,6 +34,7 @@ from ..messages.errors import (
 )
 from . import codec, topology
 from ._session import Session
+from .census import Census
 from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
@@ -84,11 +85,12 @@ def _seen(view: AttemptView) -> Any:
 class Requester:
     """All calls of one process that are under way over one broker."""
 
-    def __init__(self, io: BrokerIO, control: Control, desk: Desk, namespace: str, process: str) -> None:
+    def __init__(self, io: BrokerIO, control: Control, census: Census, desk: Desk, replies: topology.Queue) -> None:
         self._io = io
         self._control = control
+        self._census = census
         self._desk = desk
-        self.replies = topology.reply_queue(namespace, process)
+        self.replies = replies
         self._pending: dict[str, Asked] = {}
         self._session: Session | None = None
         self._now = runtime().now
@@ -264,7 +266,8 @@ class Requester:
         self._control.say("lane", channel=route.channel, activity_type=route.activity_type, lane=str(route.lane))
 
     def _nobody(self, call: Call) -> None:
-        error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type)
+        served = self._census.kinds(call.channel_name)
+        error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type, served)
         self._desk.put(functools.partial(self._decide, call, error))
 
     def _came(self, delivery: Delivery) -> None:

@@ -6,6 +6,7 @@
 | queue `{channel}.{activity type}` | quorum: the requests of one type | for ever |
 | queues `high:…`, `low:…`, `suspect:…` of the same | quorum: by priority, and those that run alone | from first need |
 | exchange `limen.dead`, queue `limen.dead.{channel}` | direct, quorum: what was given up, with its history | for ever |
+| queue `limen.settings.{channel}` | whether it is paused: the latest word | from first need |
 | queue `limen.replies.{process}` | one process's results | a while longer than the process |
 | exchange `limen.results`, queue `limen.results.{namespace}` | results whose asker has gone | for ever |
 | exchange `limen.control`, queue `limen.control.{process}` | what is said to all of a namespace | as the process |
@@ -126,6 +127,12 @@ def dead_queue(channel: str) -> Queue:
     """Where a channel's dead letters are kept."""
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}
     return Queue(short(f"limen.dead.{channel}"), DEAD, short(channel), arguments)
+
+
+def settings_queue(channel: str) -> Queue:
+    """Where the latest word about a channel is kept."""
+    name = short(f"limen.settings.{channel}")
+    return Queue(name, "", name, {"x-max-length": 1})
 
 
 def reply_queue(namespace: str, process: str) -> Queue:
