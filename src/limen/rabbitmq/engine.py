@@ -143,6 +143,7 @@ class RabbitEngine:
             raise
         finally:
             left += self._requester.close()
+            self._host.leave()
             self._io.close(timeout_s)
             self._desk.close(timeout_s)
         ours = {each.conversation_id for each in left}
