@@ -47,6 +47,16 @@ class _Process:
         self._process.wait()
         return at_s
 
+    def has_ended(self) -> bool:
+        """Whether it has."""
+        return self._process.poll() is not None
+
+    def leave(self) -> None:
+        """Let it end in good order, and wait for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(READY_S) == 0
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -247,8 +247,12 @@ class Host:
         return letter.body, treatment, letter.shown
 
     def begin(self, held: Held) -> None:
-        """Hand a request to its local channel."""
+        """Hand a request to its local channel, unless nobody waits for it any more."""
         call: HostCall = held.call
+        if call.id in self._ledger.cancelled:
+            self._drop(held)
+            return
+        held.is_local = True
         call.reply.add_done_callback(functools.partial(self._answered, held))
         call.channel.session.submit(call)
 
@@ -280,9 +284,8 @@ class Host:
     def cancel_here(self, conversation_id: str) -> None:
         """Do as `cancel` does for what has come, if it has. Any thread; never blocks."""
         held = self._ledger.held.get(f"{conversation_id}/0")
-        call = held.call if held is not None else None
-        if call is not None:
-            call.channel.session.notice(orders.Cancel(call))
+        if held is not None:
+            self._call_off(held)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Nobody waits for these any more: those that wait never start, those that run are called off."""
@@ -291,7 +294,13 @@ class Host:
             self._ledger.cancelled.add(each)
         for held in list(self._ledger.held.values()):
             if held.call is not None and held.call.id in wanted:
-                held.call.channel.session.notice(orders.Cancel(held.call))
+                self._call_off(held)
+
+    @staticmethod
+    def _call_off(held: Held) -> None:
+        """Tell the local channel, which knows nothing of what it was not given."""
+        if held.is_local:
+            held.call.channel.session.notice(orders.Cancel(held.call))
 
     # --- letting others have it ---------------------------------------------------------------------------------
 
@@ -320,8 +329,8 @@ class Host:
         self.pass_on(held, held.route)
 
     def _hand_back(self, held: Held) -> None:
-        """Let another host have it, unless it has begun."""
-        if held.call is not None and not held.answered:
+        """Let another host have it, unless it runs, or is on another way already."""
+        if held.is_local and not held.answered:
             held.is_returning = True
             held.call.channel.session.notice(orders.Withdraw(held.call))
 
