@@ -264,13 +264,13 @@ def all_who_ran_are_charged(monkeypatch: Any) -> None:
 @mutant("a_letter_goes_one_way")
 def a_requeue_that_is_given_up_is_lost(monkeypatch: Any) -> None:
     """Only poison comes back."""
-    from limen.actors import channel, channel_session
+    from limen.actors import _carrying, channel_session
     from limen.messages.dispatch_errors import PoisonActivity
 
     def belongs(_conversation: Any, outcome: BaseException) -> bool:
         return isinstance(outcome, PoisonActivity)
 
-    monkeypatch.setattr(channel, "belongs", belongs)
+    monkeypatch.setattr(_carrying, "belongs", belongs)
     monkeypatch.setattr(channel_session, "belongs", belongs)
 
 
