@@ -38,7 +38,7 @@ from .io import BrokerIO
 from .operations import Operations
 from .pausing import Pausing
 from .port import RabbitPort
-from .requester import Asked, Requester
+from .requester import Asked, Requester, name_of_call
 from .topology import Lane, Route
 from .url import Address
 
@@ -65,6 +65,7 @@ class RabbitEngine:
         self._control = Control(self._io, namespace, self._process)
         self._control.on("cancel", self._told_of_cancel)
         self._control.on("lane", self._told_of_lane)
+        self._control.on("news", lambda _: self._host.tell_news())
         self._pausing = Pausing(self._io, self._control, self._told_of_pause)
         self._census = Census(self._io, self._control, self._process, self._look)
         self._requester = Requester(
@@ -81,6 +82,8 @@ class RabbitEngine:
         self._operations = Operations(self._io, self._census, self._pausing, self._requester)
         self._lock = runtime().create_lock()
         self._is_closing = False
+        self._local_closes = runtime().create_event()
+        """Set when it has come to the end of the workers here, so that others may hurry that."""
         self._over = runtime().create_event()
         self._report = DrainReport(is_over=False)
 
@@ -125,6 +128,8 @@ class RabbitEngine:
             finally:
                 self._over.set()
         else:
+            self._requester.hurry(runtime().now() + drain)
+            self._local_closes.wait(drain + timeout)
             self._local.close(timeout, drain=drain, waiting=waiting)
             self._over.wait(drain + timeout)
         return self._report
@@ -133,11 +138,15 @@ class RabbitEngine:
         now, began_s = runtime().now, runtime().now()
         left: tuple[Unfinished, ...] = ()
         try:
+            self._requester.learn(self._host.find)
             if drain_s > 0:
                 left = self._requester.wind_down(run_waiting=waiting == "run")
+            if waiting == "run":  # perhaps here: nobody else may be there
+                self._requester.wait_quiet(began_s + drain_s)
             self._host.stop(min(timeout_s, _STOP_S))
-            report = self._local.close(timeout_s, drain=drain_s, waiting=waiting)
-            self._requester.wait_quiet(began_s + drain_s - now())
+            self._local_closes.set()
+            report = self._local.close(timeout_s, drain=max(0.0, began_s + drain_s - now()), waiting=waiting)
+            self._requester.wait_quiet(began_s + drain_s)
         except BaseException:
             timeout_s = min(timeout_s, _HURRIED_S)
             raise
@@ -189,8 +198,8 @@ class RabbitEngine:
 
     def _told_of_cancel(self, said: dict[str, Any]) -> None:
         match said:
-            case {"ids": [*ids]}:
-                self._host.cancel(each for each in ids if isinstance(each, str))
+            case {"names": [*names]}:
+                self._host.cancel(each for each in names if isinstance(each, str))
 
     def _told_of_pause(self, channel: str, paused: bool) -> None:  # noqa: FBT001 - told by name and value
         self._host.pause(channel, paused=paused)
@@ -216,10 +225,10 @@ class RabbitEngine:
         """Send a request to the broker."""
         self._requester.submit(call, channel)
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up; if it is in this process, with no way in between."""
-        self._host.cancel_here(call.id)
-        self._requester.cancel(call)
+    def cancel(self, calls: Sequence[Asked]) -> None:
+        """Give calls up; if they are in this process, with no way in between."""
+        self._host.cancel(map(name_of_call, calls))
+        self._requester.cancel(calls)
 
 
 def _name_of_process() -> str:

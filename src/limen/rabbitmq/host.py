@@ -38,7 +38,7 @@ from ..messages.errors import (
 from . import codec, topology
 from ._credit import Worker
 from ._intake import Intake
-from ._ledger import Held, Ledger
+from ._ledger import Held, Ledger, name_of
 from ._session import Session, Then
 from .codec import Treatment
 from .dead import LETTER, Letter, read_letter, spoilt
@@ -187,21 +187,26 @@ class Host:
 
     def _looked(self) -> dict[Route, int]:
         """Tell what workers have been given, and count what pauses between two tries and so uses no slot."""
-        parked: Counter[Route] = Counter()
+        self.tell_news()
+        self._suspects.look()
+        return Counter(
+            held.route
+            for held in self._ledger.held.values()
+            if held.call is not None and held.call.phase is PAUSED and not held.answered
+        )
+
+    def tell_news(self) -> None:
+        """Tell those who asked what workers have been given since they were told last."""
         news: dict[str, list[list[Any]]] = defaultdict(list)
         for held in self._ledger.held.values():
             call = held.call
             if call is None or held.answered:
                 continue
-            if call.phase is PAUSED:
-                parked[held.route] += 1
             if held.delivery.reply_to and (attempts := call.history()[held.told :]):
-                news[held.delivery.reply_to] += [[call.id, *codec.write_attempt(each)] for each in attempts]
+                news[held.delivery.reply_to] += [[held.name, *codec.write_attempt(each)] for each in attempts]
                 held.told += len(attempts)
         for reply_to, begun in news.items():
             self._outgoing.tell(reply_to, begun)
-        self._suspects.look()
-        return parked
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Host:
         message, _ = codec.read_request(body, {})
         if message.request.activity_type != route.activity_type:
             raise DecodeError("request.activity_type", f"is not what queue {route.key} is for")
-        name = f"{message.conversation_id}/{treatment.generation}"
+        name = name_of(message.conversation_id, treatment.generation)
         held = self._ledger.take(name, route, delivery)
         if held is None:
             if self._ledger.is_spare(name, delivery):
@@ -228,8 +233,8 @@ class Host:
         held.body, held.treatment = body, treatment
         call = held.call = HostCall(message, treatment, self._ports[route.channel], before)
         call.channel_name = route.channel
-        if message.conversation_id in self._ledger.cancelled:
-            self._drop(held)
+        if name in self._ledger.cancelled:
+            self._give_up(held)
             return
         self._suspects.take(held, is_isolated=self._is_isolated(route))
 
@@ -248,13 +253,15 @@ class Host:
 
     def begin(self, held: Held) -> None:
         """Hand a request to its local channel, unless nobody waits for it any more."""
-        call: HostCall = held.call
-        if call.id in self._ledger.cancelled:
-            self._drop(held)
+        if held.name in self._ledger.cancelled:
+            self._give_up(held)
             return
+        call: HostCall = held.call
         held.is_local = True
         call.reply.add_done_callback(functools.partial(self._answered, held))
         call.channel.session.submit(call)
+        if held.name in self._ledger.cancelled:  # by another thread, just now
+            self._call_off(held)
 
     def _is_isolated(self, route: Route) -> bool:
         """Whether all that serves this type here does so in processes of its own."""
@@ -279,21 +286,22 @@ class Host:
         letter = spoilt(delivery, route.channel, error, route.key)
         self._outgoing.bury(letter, functools.partial(self._intake.acknowledge, route, delivery))
 
+    def find(self, name: str) -> HostCall | None:
+        """Give a request as the local channel has it, if it is here. Any thread."""
+        held = self._ledger.held.get(name)
+        return held.call if held is not None and held.is_local else None
+
     # --- giving up ----------------------------------------------------------------------------------------------
 
-    def cancel_here(self, conversation_id: str) -> None:
-        """Do as `cancel` does for what has come, if it has. Any thread; never blocks."""
-        held = self._ledger.held.get(f"{conversation_id}/0")
-        if held is not None:
-            self._call_off(held)
+    def cancel(self, names: Iterable[str]) -> None:
+        """Nobody waits for these any more: what waits, or is yet to come, never starts; what runs is called off.
 
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Nobody waits for these any more: those that wait never start, those that run are called off."""
-        wanted = set(ids)
-        for each in wanted:
-            self._ledger.cancelled.add(each)
-        for held in list(self._ledger.held.values()):
-            if held.call is not None and held.call.id in wanted:
+        Any thread; never blocks.
+        """
+        for name in names:
+            self._ledger.cancelled.add(name)
+            held = self._ledger.held.get(name)
+            if held is not None:
                 self._call_off(held)
 
     @staticmethod
@@ -301,6 +309,14 @@ class Host:
         """Tell the local channel, which knows nothing of what it was not given."""
         if held.is_local:
             held.call.channel.session.notice(orders.Cancel(held.call))
+
+    def _give_up(self, held: Held) -> None:
+        """End what was cancelled before it began. What was a dead letter becomes one again."""
+        cancelled = ActivityCancelled(held.call.activity_type)
+        if belongs(held.call, cancelled):
+            self._conclude(held, cancelled)
+        else:
+            self._drop(held)
 
     # --- letting others have it ---------------------------------------------------------------------------------
 
@@ -344,7 +360,7 @@ class Host:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
             result = error
         if isinstance(result, ActivityCancelled):
-            self._io.do(functools.partial(self._send_away if held.is_returning else self._drop, held))
+            self._io.do(functools.partial(self._send_away if held.is_returning else self._give_up, held))
         elif _is_not_ours(call, result):
             self._io.do(functools.partial(self._send_away, held))
         else:

@@ -47,6 +47,8 @@ class AskedAgain(Conversation):
             max_crashes=treatment.max_crashes,
             dead_letter=treatment.dead_letter,
         )
+        self.generation = treatment.generation
+        """How often it was taken out of the dead letters."""
         self.activity = activity
         """What reads the result; without one it is plain data."""
 

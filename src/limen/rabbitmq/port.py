@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .._call import Call
@@ -18,8 +19,8 @@ class Asker(Protocol):
     def submit(self, call: Call, channel: str) -> None:
         """Send a request to the broker."""
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up."""
+    def cancel(self, calls: Sequence[Asked]) -> None:
+        """Give calls up."""
 
 
 class RabbitPort:
@@ -55,11 +56,14 @@ class RabbitPort:
         return 0.0
 
     def notice(self, message: object) -> None:
-        """Take a cancellation; all else is for the local channel."""
-        if isinstance(message, orders.Cancel):
-            self._asker.cancel(message.conversation)  # type: ignore[arg-type]  # nobody makes another
-        else:
-            self._local.session.notice(message)
+        """Take cancellations; all else is for the local channel."""
+        match message:
+            case orders.Cancel(call):
+                self._asker.cancel([call])  # type: ignore[list-item]  # nobody makes another
+            case orders.CancelAll(calls):
+                self._asker.cancel(calls)  # type: ignore[arg-type]  # as above
+            case _:
+                self._local.session.notice(message)
 
     def ask(self, message: object) -> Any:
         """Have the local channel do it, unless it is for the queue as a whole."""

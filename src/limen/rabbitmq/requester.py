@@ -6,22 +6,25 @@ the broker has nobody for it. What comes later, or twice, finds nothing there an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
 from .._call import Call
 from ..actors._patience import wait_patiently
-from ..actors.conversation import CLOSED, RUNNING, WAITING
+from ..actors.conversation import CLOSED, RUNNING, WAITING, Conversation
 from ..actors.runtime import offer_error, runtime
 from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.drain import Fate, Unfinished
 from ..messages.errors import (
     ActivityCancelled,
+    BrokerError,
     BrokerUnavailable,
     ChannelLifecycleError,
     DecodeError,
@@ -33,8 +36,10 @@ from ..messages.errors import (
     ShutDown,
 )
 from . import codec, topology
+from ._ledger import name_of
 from ._session import Session
-from .census import Census
+from .asking import ask_io
+from .census import LISTEN_S, Census
 from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
@@ -55,6 +60,9 @@ _PREFETCH = 2_000
 _WORKFLOW = "aion-dispatch"
 
 _TIMED_OUT = {"schedule_to_start": ScheduleToStartTimedOut, "schedule_to_close": ScheduleToCloseTimedOut}
+
+_BATCH = 1_000
+"""How many requests are called off in one message at most."""
 
 _NEWS_S = 0.1
 """How long the news that an attempt has begun may be on its way."""
@@ -96,7 +104,10 @@ class Requester:
         self._now = runtime().now
         self._closed = False
         self._quiet = runtime().create_event()
-        """Set when nothing is under way any more."""
+        """Set when nothing is under way any more, and when it is to be looked again."""
+        self._quiet_by_s = math.inf
+        self._all_begun = runtime().create_event()
+        """Set when all that is under way at the end is known to have begun."""
         self.duplicates = 0
         """Outcomes that came for nobody: twice, or too late."""
 
@@ -155,17 +166,19 @@ class Requester:
             self._limit(call)
         return self.replies.name
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up, here at once and wherever it is as soon as that can be. Never blocks."""
-        self._give_up(call, ActivityCancelled(call.activity_type))
+    def cancel(self, calls: Iterable[Asked]) -> None:
+        """Give calls up, here at once and wherever they are as soon as that can be. Never blocks."""
+        ended = [each for each in calls if self._decide(each, ActivityCancelled(each.activity_type))]
+        self.call_off(*map(name_of_call, ended))
 
     def _give_up(self, call: Asked, error: BaseException) -> None:
         if self._decide(call, error):
-            self.call_off(call.id)
+            self.call_off(name_of_call(call))
 
-    def call_off(self, *ids: str) -> None:
+    def call_off(self, *names: str) -> None:
         """Tell all hosts that nobody waits for these any more."""
-        self._control.say("cancel", ids=ids)
+        for first in range(0, len(names), _BATCH):
+            self._control.say("cancel", names=names[first : first + _BATCH])
 
     # --- limits: on the timer thread ----------------------------------------------------------------------------
 
@@ -304,13 +317,15 @@ class Requester:
         """Take note of attempts that have begun."""
         host = str(news.get("host", ""))
         for each in news.get("begun", ()):
-            conversation_id, *attempt = each
-            call = self._pending.get(conversation_id)
+            name, *attempt = each
+            call = self._pending.get(name.rpartition("/")[0])
             if call is None:
-                self.call_off(conversation_id)
+                self.call_off(name)
                 continue
             call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
             call.phase = RUNNING
+        if self._closed and not self._not_begun():
+            self._all_begun.set()
 
     def _decide(self, call: Asked, result: Completed | BaseException) -> bool:
         """Give a call its outcome; `False` if it has one."""
@@ -332,15 +347,50 @@ class Requester:
     # --- the end ------------------------------------------------------------------------------------------------
 
     def wind_down(self, *, run_waiting: bool) -> tuple[Unfinished, ...]:
-        """Take nothing new. Unless those are to be run too, end what has not begun; give it."""
-        self._closed = True
-        return () if run_waiting else self._end([call for call in self._open() if call.phase is not RUNNING])
+        """Take nothing new. Unless those are to be run too, end what has not begun; give it.
 
-    def wait_quiet(self, timeout_s: float) -> None:
-        """Block until nothing is under way any more, at most so long."""
-        self._quiet.clear()
-        if self._pending and timeout_s > 0:
-            wait_patiently(self._quiet.wait, timeout_s)
+        Blocks for a moment: what has begun on a host just now is yet to be told.
+        """
+        self._closed = True
+        if run_waiting:
+            return ()
+        if self._not_begun():
+            self._hear_all()
+        return self._end(self._not_begun())
+
+    def learn(self, find: Callable[[str], Conversation | None]) -> None:
+        """Take note of what has begun in this process, of which no news has come yet. Any thread."""
+        for call in self._open():
+            local = find(name_of_call(call))
+            if local is not None and (attempts := local.history()):
+                call.attempts = tuple(map(_seen, attempts))
+                call.phase = local.phase
+
+    def _not_begun(self) -> list[Asked]:
+        return [call for call in self._open() if not call.attempts]
+
+    def _hear_all(self) -> None:
+        """Have all hosts say now what has begun, and give them the time to do so."""
+        with contextlib.suppress(BrokerError):
+            ask_io(self._io, lambda then: self._control.say("news", then), LISTEN_S)
+            self._all_begun.clear()
+            if self._not_begun():
+                wait_patiently(self._all_begun.wait, LISTEN_S)
+
+    def wait_quiet(self, until_s: float) -> None:
+        """Block until nothing is under way any more, or that time has come, or an earlier one that `hurry` tells."""
+        self.hurry(until_s)
+        while self._pending:
+            self._quiet.clear()
+            left_s = self._quiet_by_s - self._now()
+            if left_s <= 0 or not self._pending:
+                return
+            wait_patiently(self._quiet.wait, left_s)
+
+    def hurry(self, until_s: float) -> None:
+        """Have nobody wait beyond that time. Any thread."""
+        self._quiet_by_s = min(self._quiet_by_s, until_s)
+        self._quiet.set()
 
     def close(self) -> tuple[Unfinished, ...]:
         """End what is under way with `ShutDown`, and have it called off; give it."""
@@ -358,8 +408,13 @@ class Requester:
             )
             self._conclude(call, error)
         if ended:
-            self.call_off(*(call.id for call, _ in ended))
+            self.call_off(*(name_of_call(call) for call, _ in ended))
         return tuple(left for _, left in ended)
+
+
+def name_of_call(call: Asked) -> str:
+    """Name a call's request as hosts do."""
+    return name_of(call.id, call.generation if isinstance(call, AskedAgain) else 0)
 
 
 def _unfinished(call: Asked) -> Unfinished:
