@@ -20,6 +20,7 @@ from ..actors import _orders as orders
 from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
 from ..actors.entry import WorkerEntry
+from ..actors.recorder import Recorder
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
@@ -56,7 +57,13 @@ _HURRIED_S = 1.0
 class RabbitEngine:
     """One process of many that share a broker: asks, serves, or both. Connects with the first use."""
 
-    def __init__(self, address: Address, namespace: str, context: WorkerContext | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        namespace: str,
+        context: WorkerContext | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._namespace = namespace
         self._local = EmbeddedEngine(namespace, context)
         self._process = _name_of_process()
@@ -79,7 +86,7 @@ class RabbitEngine:
             census=self._census,
             learn=self._pausing.ask,
         )
-        self._operations = Operations(self._io, self._census, self._pausing, self._requester)
+        self._operations = Operations(self._io, self._census, self._pausing, self._requester, recorder)
         self._lock = runtime().create_lock()
         self._is_closing = False
         self._local_closes = runtime().create_event()

@@ -20,6 +20,7 @@ from .._engine import Port
 from .._workers import ExecutorKind
 from ..actors import _orders as orders
 from ..actors._dead_letters import belongs, letter_for
+from ..actors._texts import text_of
 from ..actors.conversation import PAUSED
 from ..actors.runtime import runtime
 from ..messages.activities import Completed, WorkerCapacity
@@ -35,6 +36,7 @@ from ..messages.errors import (
     NoWorkersAvailable,
     PoisonActivity,
 )
+from ..messages.events import EventKind
 from . import codec, topology
 from ._credit import Worker
 from ._intake import Intake
@@ -378,7 +380,13 @@ class Host:
                 treatment=held.treatment,
                 key=held.route.normal.key,
             )
-            self._outgoing.bury(letter, functools.partial(self._outgoing.answer, held, outcome))
+            told = orders.Tell(EventKind.DEAD_LETTERED, call, text_of(result))
+
+            def buried() -> None:
+                call.channel.session.notice(told)
+                self._outgoing.answer(held, outcome)
+
+            self._outgoing.bury(letter, buried)
         else:
             self._outgoing.answer(held, outcome)
 

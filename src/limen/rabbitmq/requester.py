@@ -47,6 +47,7 @@ from .io import BrokerIO
 from .letters import AskedAgain
 from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
 from .received import Received
+from .records import Record
 from .topology import Lane, Route
 
 logger = logging.getLogger("limen")
@@ -100,6 +101,8 @@ class Requester:
         self._desk = desk
         self.replies = replies
         self._pending: dict[str, Asked] = {}
+        self._records: dict[str, Record] = {}
+        """Of those among them that have a recorder."""
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
@@ -118,11 +121,23 @@ class Requester:
         if self._closed:
             raise ChannelLifecycleError(channel, "the application has been closed")
         parcel = self._parcel(call, channel)
+        if self._expect(call, channel):
+            self._io.publish(parcel)
+
+    def _expect(self, call: Asked, channel: str) -> bool:
+        """Take note of a request that is about to be sent; `False` if it must not be, and its caller has been told."""
         call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
+        if call.recorder is not None:
+            record = Record(call)
+            if (failure := record.open()) is not None:
+                call.phase = CLOSED
+                offer_error(call.reply, failure)
+                return False
+            self._records[call.id] = record
         self._pending[call.id] = call
         if call.has_limits:
             self._limit(call)
-        self._io.publish(parcel)
+        return True
 
     def _parcel(self, call: Call, channel: str) -> Parcel:
         request = attrs.evolve(call.request, input=write_arguments(call.activity, call.args, call.kwargs))
@@ -159,11 +174,9 @@ class Requester:
         )
 
     def ask_again(self, call: AskedAgain, channel: str) -> str:
-        """Expect the outcome of a request that is sent elsewhere; give the queue for it."""
-        call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
-        self._pending[call.id] = call
-        if call.has_limits:
-            self._limit(call)
+        """Expect the outcome of a request that is sent elsewhere; give the queue for it. Raises `RecorderFailed`."""
+        if not self._expect(call, channel):
+            call.reply.get(timeout=0)
         return self.replies.name
 
     def cancel(self, calls: Iterable[Asked]) -> None:
@@ -324,6 +337,9 @@ class Requester:
                 continue
             call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
             call.phase = RUNNING
+            record = self._records.get(call.id)
+            if record is not None and (failure := record.follow(call.history())) is not None:
+                self._give_up(call, failure)
         if self._closed and not self._not_begun():
             self._all_begun.set()
 
@@ -336,13 +352,18 @@ class Requester:
 
     def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
+        record = self._records.pop(call.id, None)
+        if isinstance(result, Completed):
+            result = Received.of(result, call.activity)
+        if record is not None:
+            record.close(call.history(), result)
         call.phase = CLOSED
         if not self._pending:
             self._quiet.set()
         if isinstance(result, BaseException):
             offer_error(call.reply, result)
         else:
-            call.settle(Received.of(result, call.activity))
+            call.settle(result)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
