@@ -87,6 +87,13 @@ class Broker:
         """Delete a virtual host and all that is in it."""
         self.api("DELETE", f"vhosts/{urllib.parse.quote(name, safe='')}")
 
+    def ready(self, vhost: str, queue: str) -> int:
+        """Count what lies in a queue and has been handed to nobody, as the queue itself counts."""
+        import pika
+
+        with pika.BlockingConnection(pika.URLParameters(self.url(vhost))) as connection:
+            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the management plugin."""
         request = urllib.request.Request(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import attrs
+from drillkit import Marks
 from rabbithosts import Diary
 
 from limen import Retry, RetryableError, activity
@@ -62,6 +63,36 @@ def nap(seconds: float) -> float:
 
 
 @activity(queue="work")
+def mark(path: str, number: int, seconds: float) -> int:
+    """Take a while, and note when it begins and ends."""
+    marks = Marks(path)
+    marks.note("start", "mark", number)
+    time.sleep(seconds)
+    marks.note("end", "mark", number)
+    return number
+
+
+@activity(queue="work")
+def mark_too(path: str, number: int, seconds: float) -> int:
+    """Be another type that does the same."""
+    marks = Marks(path)
+    marks.note("start", "mark_too", number)
+    time.sleep(seconds)
+    marks.note("end", "mark_too", number)
+    return number
+
+
+@activity(queue="work")
+def mark_as_well(path: str, number: int, seconds: float) -> int:
+    """Be a third."""
+    marks = Marks(path)
+    marks.note("start", "mark_as_well", number)
+    time.sleep(seconds)
+    marks.note("end", "mark_as_well", number)
+    return number
+
+
+@activity(queue="work")
 def die_once(marker: str) -> int:
     """Kill its process the first time."""
     try:
@@ -91,6 +122,12 @@ def hold(path: str) -> int:
     diary.note()
     diary.hold()
     return os.getpid()
+
+
+@activity(queue="work")
+def hold_too(path: str) -> int:
+    """Do the same as another type."""
+    return hold(path)
 
 
 @activity(queue="work")

@@ -33,6 +33,8 @@ class Held:
     body: bytes = attrs.field(default=b"", repr=False)
     """The request's own body."""
     treatment: Treatment = PLAIN
+    is_local: bool = False
+    """Whether the local channel has it."""
     is_returning: bool = False
     """Whether it goes back to the broker if it has not begun."""
     answered: bool = False

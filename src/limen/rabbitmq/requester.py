@@ -34,6 +34,8 @@ from ..messages.errors import (
 )
 from . import codec, topology
 from ._session import Session
+from .census import Census
+from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
 from .io import BrokerIO
@@ -83,12 +85,12 @@ def _seen(view: AttemptView) -> Any:
 class Requester:
     """All calls of one process that are under way over one broker."""
 
-    def __init__(self, io: BrokerIO, desk: Desk, namespace: str, process: str) -> None:
+    def __init__(self, io: BrokerIO, control: Control, census: Census, desk: Desk, replies: topology.Queue) -> None:
         self._io = io
+        self._control = control
+        self._census = census
         self._desk = desk
-        self._namespace = namespace
-        self._address = str(io.address)
-        self.replies = topology.reply_queue(namespace, process)
+        self.replies = replies
         self._pending: dict[str, Asked] = {}
         self._session: Session | None = None
         self._now = runtime().now
@@ -163,7 +165,7 @@ class Requester:
 
     def call_off(self, *ids: str) -> None:
         """Tell all hosts that nobody waits for these any more."""
-        self._tell_all("cancel", ids[0], ids=ids)
+        self._control.say("cancel", ids=ids)
 
     # --- limits: on the timer thread ----------------------------------------------------------------------------
 
@@ -261,25 +263,11 @@ class Requester:
 
     def announce(self, route: Route) -> None:
         """Tell all hosts of a queue that is new."""
-        self._tell_all(
-            "lane", route.key, channel=route.channel, activity_type=route.activity_type, lane=str(route.lane)
-        )
-
-    def _tell_all(self, kind: str, name: str, **fields: Any) -> None:
-        self._io.publish(
-            Parcel(
-                exchange=topology.CONTROL,
-                key=topology.short(self._namespace),
-                body=codec.write_document(codec.CONTROL, kind=kind, **fields),
-                content_type=codec.CONTROL,
-                message_id=topology.short(f"{kind}-{name}"),
-                persistent=False,
-                mandatory=False,
-            )
-        )
+        self._control.say("lane", channel=route.channel, activity_type=route.activity_type, lane=str(route.lane))
 
     def _nobody(self, call: Call) -> None:
-        error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type)
+        served = self._census.kinds(call.channel_name)
+        error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type, served)
         self._desk.put(functools.partial(self._decide, call, error))
 
     def _came(self, delivery: Delivery) -> None:
