@@ -139,6 +139,8 @@ class ChannelActor(Membership):
                 return self._carry_out(self._state.token_due(gate))
             case orders.Routed():
                 return self._routed(message)
+            case orders.Declare():
+                return []  # a channel keeps what it is given
             case orders.Deploy(router):
                 return self._deploy(router)
             case orders.ListLetters():

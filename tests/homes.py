@@ -76,13 +76,21 @@ STAYS = (
         ),
     ),
     Stay(
+        "keys are kept by the process that asks, and dead letters by the broker: neither knows of the other",
+        (
+            "face/test_face_keys.py::test_poison_keeps_its_key_while_its_letter_lies_there",
+            "face/test_face_keys.py::test_a_requeue_whose_key_is_taken_joins_and_loses_nothing",
+        ),
+    ),
+    Stay(
         "a host that closes hands a request that pauses between two tries on to others, who may be in time",
         ("face/test_face_shutdown.py::test_a_retry_that_would_come_too_late_is_given_up_at_once",),
         fails=False,
     ),
     Stay(
-        "events are told by hosts: what no host has taken yet, or only the broker keeps, is not among them",
+        "events are told by hosts: what no host has taken yet, and who joins what, is not among them",
         (
+            "face/test_face_keys.py::test_a_joined_dispatch_is_on_record_and_told",
             "face/test_face_events.py::test_what_is_called_off_is_told_apart_from_what_failed",
             "face/test_face_shutdown.py::test_running_work_ends_and_waiting_requests_are_told_at_once",
         ),
@@ -102,37 +110,6 @@ STAYS = (
             "face/test_face_queues.py::test_keyed_work_waits_for_room_once_for_all_who_ask_for_it",
             "face/test_face_queues.py::test_a_rejection_is_an_event",
             "face/test_face_dead_letters.py::test_a_queue_keeps_so_many_letters",
-        ),
-    ),
-    Stay(
-        "waits for: progress over a broker",
-        (
-            "face/test_face_current.py::test_a_context_may_be_given_to_another_thread",
-            "face/test_face_current.py::test_an_attempt_that_is_over_reports_nothing_any_more",
-            "face/test_face_current.py::test_progress_reaches_the_handle_as_plain_data",
-            "face/test_face_current.py::test_what_cannot_be_kept_is_refused_where_it_is_said",
-            "face/test_face_current.py::test_the_next_attempt_goes_on_from_the_last_word",
-            "face/test_face_current_processes.py::test_progress_survives_whatever_ends_the_attempt",
-            "face/test_face_current_processes.py::test_many_reports_make_no_backlog",
-        ),
-    ),
-    Stay(
-        "waits for: keys over a broker",
-        (
-            "face/test_face_keys.py::test_a_second_dispatch_joins_the_first",
-            "face/test_face_keys.py::test_a_finished_key_gives_its_result",
-            "face/test_face_keys.py::test_a_key_can_be_awaited",
-            "face/test_face_keys.py::test_of_racing_callers_one_is_served_and_all_have_the_result",
-            "face/test_face_keys.py::test_racing_callers_of_a_process_worker_start_one_activity",
-            "face/test_face_keys.py::test_other_arguments_are_a_conflict",
-            "face/test_face_keys.py::test_cancelling_gives_up_one_caller",
-            "face/test_face_keys.py::test_the_work_is_cancelled_when_nobody_wants_it",
-            "face/test_face_keys.py::test_a_failure_is_for_those_who_waited_and_the_next_one_tries_again",
-            "face/test_face_keys.py::test_retries_happen_once_for_all_callers",
-            "face/test_face_keys.py::test_poison_keeps_its_key_while_its_letter_lies_there",
-            "face/test_face_keys.py::test_a_requeue_whose_key_is_taken_joins_and_loses_nothing",
-            "face/test_face_keys.py::test_a_key_is_free_again_when_its_time_is_up",
-            "face/test_face_keys.py::test_a_joined_dispatch_is_on_record_and_told",
         ),
     ),
 )

@@ -287,6 +287,12 @@ class Limen(QueueControls):
         except BusError as error:
             raise ChannelLifecycleError(f"{self.namespace}/{queue}", str(error)) from error
 
+    def _names_of_queues(self) -> list[str]:
+        with self._lock:
+            self._refuse_closed("*")
+            used = list(self._ports)
+        return sorted({*used, *self._engine.queues()})
+
     # --- watching -----------------------------------------------------------------------------------------------
 
     def events(self, *, size: int = 10_000) -> EventStream:

@@ -136,11 +136,22 @@ class Census:
         kinds = {kind for host in list(self._hosts.values()) for kind in host.serves.get(channel, ())}
         return tuple(sorted(kinds))
 
+    def channels(self) -> list[str]:
+        """Name the channels of all hosts. Blocks for a moment. Raises `BrokerError`.
+
+        On any thread but the I/O thread.
+        """
+        self._ask_all("")
+        return sorted({channel for host in list(self._hosts.values()) for channel in host.serves})
+
     def reports(self, channel: str) -> dict[str, tuple[Report, bool]]:
         """Ask all hosts of a channel; give what each says, and whether it said so now. Blocks for a moment.
 
         On any thread but the I/O thread. Raises `BrokerError`.
         """
+        return self._ask_all(channel)
+
+    def _ask_all(self, channel: str) -> dict[str, tuple[Report, bool]]:
         self._io.wait_up(ANSWER_S)
         reply = runtime().create_future()
         self._io.do(functools.partial(self._begin, _Inquiry(channel, reply)))

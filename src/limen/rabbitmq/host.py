@@ -11,10 +11,12 @@ import functools
 import logging
 import queue
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
+
+import attrs
 
 from .._engine import Port
 from .._workers import ExecutorKind
@@ -28,12 +30,9 @@ from ..messages.dead_letters import DeadLetter
 from ..messages.errors import (
     ActivityCancelled,
     BrokerError,
-    BusError,
-    ChannelLifecycleError,
     DecodeError,
     LimenError,
     MessageTooLarge,
-    NoWorkersAvailable,
     PoisonActivity,
 )
 from ..messages.events import EventKind
@@ -44,8 +43,9 @@ from ._ledger import Held, Ledger, name_of
 from ._session import Session, Then
 from .codec import Treatment
 from .dead import LETTER, Letter, read_letter, spoilt
-from .host_call import HostCall
+from .host_call import HostCall, is_not_ours, write_end
 from .io import BrokerIO
+from .news import news_of
 from .outgoing import Outgoing
 from .parcels import Delivery, Done
 from .suspects import Suspects
@@ -188,7 +188,7 @@ class Host:
         self._intake.add_lane(route)
 
     def _looked(self) -> dict[Route, int]:
-        """Tell what workers have been given, and count what pauses between two tries and so uses no slot."""
+        """Tell how far requests have got, and count what pauses between two tries and so uses no slot."""
         self.tell_news()
         self._suspects.look()
         return Counter(
@@ -198,17 +198,9 @@ class Host:
         )
 
     def tell_news(self) -> None:
-        """Tell those who asked what workers have been given since they were told last."""
-        news: dict[str, list[list[Any]]] = defaultdict(list)
-        for held in self._ledger.held.values():
-            call = held.call
-            if call is None or held.answered:
-                continue
-            if held.delivery.reply_to and (attempts := call.history()[held.told :]):
-                news[held.delivery.reply_to] += [[held.name, *codec.write_attempt(each)] for each in attempts]
-                held.told += len(attempts)
-        for reply_to, begun in news.items():
-            self._outgoing.tell(reply_to, begun)
+        """Tell those who asked what is new about their requests since they were told last."""
+        for news in news_of(self._ledger.held.values()):
+            self._outgoing.tell(news)
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -363,7 +355,7 @@ class Host:
             result = error
         if isinstance(result, ActivityCancelled):
             self._io.do(functools.partial(self._send_away if held.is_returning else self._give_up, held))
-        elif _is_not_ours(call, result):
+        elif is_not_ours(call, result):
             self._io.do(functools.partial(self._send_away, held))
         else:
             self._conclude(held, result)
@@ -371,11 +363,11 @@ class Host:
     def _conclude(self, held: Held, result: Completed | BaseException) -> None:
         """Send an outcome, after its dead letter if there is to be one. Any thread."""
         call: HostCall = held.call
-        outcome = _written(call, result)
+        outcome = write_end(call, result)
         if isinstance(result, BaseException) and belongs(call, result):
             at = datetime.fromtimestamp(runtime().wall_time(), UTC)
             letter = Letter(
-                shown=letter_for(call.id, call, result, at),
+                shown=attrs.evolve(letter_for(call.id, call, result, at), key=held.treatment.key),
                 body=held.body,
                 treatment=held.treatment,
                 key=held.route.normal.key,
@@ -416,23 +408,3 @@ class Host:
     def leave(self) -> None:
         """Go, and leave to others what is still held. Any thread."""
         self._io.do(self._suspects.leave)
-
-
-def _is_not_ours(call: HostCall, result: object) -> bool:
-    """Whether an end says something of this host and nothing of the request, so that another host may have it."""
-    if isinstance(result, NoWorkersAvailable):
-        return call.activity_type not in result.served
-    return isinstance(result, (ChannelLifecycleError, BusError))
-
-
-def _written(call: HostCall, result: Completed | BaseException) -> bytes:
-    attempts = call.history()
-    outcome = codec.Outcome(
-        conversation_id=call.id,
-        worker_id=attempts[-1].worker_id if attempts else "none",
-        result=result,
-        attempts=attempts,
-        errors=call.errors,
-        crashes=call.crashes,
-    )
-    return codec.write_outcome(outcome)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import attrs
 
 from ..actors.conversation import Conversation
 from ..actors.runtime import runtime
+from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.dead_letters import DeadLetter
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import WorkerCrashed
+from ..messages.errors import BusError, ChannelLifecycleError, EncodeError, NoWorkersAvailable, WorkerCrashed
+from . import codec
 from .codec import Treatment
+
+logger = logging.getLogger("limen")
 
 
 class HostCall(Conversation):
@@ -59,3 +64,33 @@ class _Death:
 
 def _death(number: int, crash: WorkerCrashed) -> Any:
     return _Death(AttemptView(number, "unknown", 0, started=True, error=crash, charged=True))
+
+
+def is_not_ours(call: HostCall, result: object) -> bool:
+    """Whether an end says something of this host and nothing of the request, so that another host may have it."""
+    if isinstance(result, NoWorkersAvailable):
+        return call.activity_type not in result.served
+    return isinstance(result, (ChannelLifecycleError, BusError))
+
+
+def write_end(call: HostCall, result: Completed | BaseException) -> bytes:
+    """Write what became of a request here, for whoever asked: something, whatever it is."""
+    attempts = call.history()
+    worker_id = attempts[-1].worker_id if attempts else "none"
+    outcome = codec.Outcome(
+        conversation_id=call.id,
+        worker_id=worker_id,
+        result=result,
+        attempts=attempts,
+        errors=call.errors,
+        crashes=call.crashes,
+        progress=call.progress.report if call.progress is not None else None,
+    )
+    try:
+        return codec.write_outcome(outcome)
+    except Exception as error:
+        logger.exception("the end of request %s could not be written", call.id)
+        told = EncodeError(f"the end of activity {call.activity_type!r}", f"a part of it ({type(error).__name__})")
+        return codec.write_outcome(
+            codec.Outcome(conversation_id=call.id, worker_id=worker_id, result=told, crashes=call.crashes)
+        )

@@ -7,7 +7,7 @@ where the broker does not do what was asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..actors.recorder import Recorder
 from ..messages.errors import BrokerError, ChannelLifecycleError
 from ..messages.events import EventKind
 from ..messages.pool import PoolRow, QueueRow
+from . import topology
 from ._session import Session
 from .asking import ask_io
 from .census import Census, merged, rows_of
@@ -43,6 +44,23 @@ class Operations:
         """List the workers of all hosts, in the order in which they came."""
         with _told_of(channel):
             return rows_of(self._census.reports(channel))
+
+    def channels(self) -> list[str]:
+        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        with _told_of("*"):
+            return self._census.channels()
+
+    def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
+        """Make the queues of these activity types, and that of their dead letters; name them."""
+        queues = [*(Route(channel, kind).queue for kind in kinds), topology.dead_queue(channel)]
+        with _told_of(channel):
+            problem = ask_io(
+                self._io,
+                lambda then: self._io.with_session(lambda session: session.declare([], queues, then)),
+            )
+        if problem is not None:
+            raise ChannelLifecycleError(channel, problem)
+        return [each.name for each in queues]
 
     def letters(self, channel: str, order: object, again: Port, local: Line) -> Any:
         """Do something about dead letters. `local`: where those are told who follow the events of this process."""

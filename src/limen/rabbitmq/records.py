@@ -32,8 +32,18 @@ def record_letter(recorder: Recorder | None, letter: DeadLetter, kind: Operation
         raise RecorderFailed(letter.channel_name, letter.workflow_id, str(kind), ran=False) from error
 
 
+def open_record(call: Conversation) -> RecorderFailed | None:
+    """Note that it is asked for, if it has a recorder; give what goes wrong, and then it must not be."""
+    return _keep(call, OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
+
+
+def join_record(call: Conversation, first_id: str) -> RecorderFailed | None:
+    """Note that it shares the work of an earlier one, if it has a recorder; give what goes wrong."""
+    return _keep(call, OperationKind.CONVERSATION_JOINED, message=first_id)
+
+
 class Record:
-    """The record of one request that has a recorder."""
+    """The record of one request that has a recorder, and is opened."""
 
     def __init__(self, call: Conversation) -> None:
         self._call = call
@@ -42,10 +52,6 @@ class Record:
         """Of how many attempts it is noted that they were given to a worker."""
         self._ended = 0
         """Of how many it is noted how they ended."""
-
-    def open(self) -> RecorderFailed | None:
-        """Note that it is asked for; give what goes wrong, and then it must not be."""
-        return self._keep(OperationKind.CONVERSATION_OPENED, state=ActivityState.SCHEDULED)
 
     def follow(self, attempts: Sequence[AttemptView]) -> RecorderFailed | None:
         """Note what is new of its attempts; give what goes wrong, and then it must be given up."""
@@ -101,10 +107,18 @@ class Record:
         return failure
 
     def _keep(self, kind: OperationKind, attempt: AttemptView | None = None, **fields: Any) -> RecorderFailed | None:
-        attempted: Any = attempt
-        error = keep(self._call, self._call.operation(kind, attempted, **fields))
-        if error is None:
-            return None
-        failure = RecorderFailed(self._call.channel_name, self._call.workflow_id, str(kind), ran=attempt is not None)
-        failure.__cause__ = error
-        return failure
+        return _keep(self._call, kind, attempt, **fields)
+
+
+def _keep(
+    call: Conversation, kind: OperationKind, attempt: AttemptView | None = None, **fields: Any
+) -> RecorderFailed | None:
+    if call.recorder is None:
+        return None
+    attempted: Any = attempt
+    error = keep(call, call.operation(kind, attempted, **fields))
+    if error is None:
+        return None
+    failure = RecorderFailed(call.channel_name, call.workflow_id, str(kind), ran=attempt is not None)
+    failure.__cause__ = error
+    return failure
