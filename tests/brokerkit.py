@@ -22,6 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ class Broker:
     def kill(self) -> None:
         """End it with SIGKILL."""
         self._order("kill")
+
+    def control(self, *command: str) -> None:
+        """Have `rabbitmqctl` do something. Takes a second or two."""
+        self._order(" ".join(("ctl", *command)))
 
     def close(self) -> None:
         """Kill it for good."""
@@ -157,6 +162,19 @@ class _Keeper:
     def _run(self, log: Any, *command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def control(self, *command: str) -> None:
+        done = subprocess.run(
+            [server_script().with_name("rabbitmqctl"), *command],  # type: ignore[union-attr]  # it has been found
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError((done.stdout + done.stderr)[-1500:].replace("\n", " | "))
+
     def end(self, how: signal.Signals) -> None:
         node, names, self._node, self._names = self._node, self._names, None, None
         if node is not None:
@@ -225,16 +243,18 @@ def _prepare(folder: Path, port: int, plugins: str) -> dict[str, str]:
 
 def _keep(folder: str, port: str, plugins: str) -> None:
     keeper = _Keeper(Path(folder), int(port), plugins)
-    orders = {
+    orders: dict[str, Callable[..., None]] = {
         "start": keeper.start,
         "stop": lambda: keeper.end(signal.SIGTERM),
         "kill": lambda: keeper.end(signal.SIGKILL),
+        "ctl": keeper.control,
     }
     try:
         for line in sys.stdin:
             answer = "done"
             try:
-                orders[line.strip()]()
+                order, *arguments = line.split()
+                orders[order](*arguments)
             except Exception as error:  # noqa: BLE001 - said to whoever gave the order
                 answer = repr(error)
             sys.stdout.write(answer + "\n")

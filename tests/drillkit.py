@@ -217,7 +217,7 @@ class CuttingProxy:
                     if key.fileobj is self._listener:
                         self._accept()
                     elif key.fileobj in self._ends:
-                        self._carry(key.fileobj)  # type: ignore[arg-type]
+                        self._carry(key.fileobj)
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()
@@ -226,7 +226,8 @@ class CuttingProxy:
         except OSError:
             near.close()
             return
-        for one, other, way in ((near, far, WAYS[0]), (far, near, WAYS[1])):
+        pairs: tuple[tuple[socket.socket, socket.socket, Way], ...] = ((near, far, WAYS[0]), (far, near, WAYS[1]))
+        for one, other, way in pairs:
             one.settimeout(2.0)
             self._ends[one] = (other, way)
             self._selector.register(one, selectors.EVENT_READ)

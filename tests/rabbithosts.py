@@ -52,7 +52,7 @@ class _Process:
         return self._process.poll() is not None
 
     def leave(self) -> None:
-        """Let it end in good order, and wait for that."""
+        """Let it carry to its end what it has begun, and wait for that."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         assert self._process.wait(READY_S) == 0
@@ -153,6 +153,7 @@ def _host(url: str, executor: str, slots: str, *names: str) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.read()
+        app.close(drain=READY_S)
 
 
 def _bare(url: str, path: str) -> None:

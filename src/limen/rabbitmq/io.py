@@ -26,6 +26,7 @@ from ..actors.runtime import runtime
 from ..messages.errors import BrokerError
 from ._outbox import Outbox
 from ._session import Session
+from ._vigil import LOOKS, Vigil
 from .parcels import NotConfirmed, Parcel
 from .url import Address
 
@@ -276,6 +277,18 @@ class BrokerIO:
         connection.add_on_connection_blocked_callback(self._blocked)
         connection.add_on_connection_unblocked_callback(self._unblocked)
         session.open(self._outbox.returned, lambda: self._guarded(lambda: self._on_up(session)))
+        self._keep_vigil(session, Vigil())
+
+    def _keep_vigil(self, session: Session, vigil: Vigil) -> None:
+        """See that the broker is heard, for as long as this connection lasts."""
+        if session is not self._session:
+            return
+        if vigil.look(self._connection.bytes_received):
+            self._later(self.address.heartbeat / LOOKS, functools.partial(self._keep_vigil, session, vigil))
+            return
+        logger.warning("broker %s has not been heard for two heartbeats: its connection is cut", self.address)
+        assert self._loop is not None, "this is its thread"
+        self._loop.cut()
 
     def opened(self, session: Session) -> None:
         """Begin to publish: all is set up on this connection. On the I/O thread."""
