@@ -443,5 +443,6 @@ def _written(call: HostCall, result: Completed | BaseException) -> bytes:
         attempts=attempts,
         errors=call.errors,
         crashes=call.crashes,
+        work=None if call.asked_key is None else codec.Work(call.channel_name, call.activity_type, call.asked_key),
     )
     return codec.write_outcome(outcome)

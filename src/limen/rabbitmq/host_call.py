@@ -36,6 +36,8 @@ class HostCall(Conversation):
             dead_letter=treatment.dead_letter,
         )
         self.letter = before
+        self.asked_key = treatment.key
+        """The key is the asker's: here it names nothing."""
         self.channel = channel
         self.is_plain = not self.has_limits
 
