@@ -156,6 +156,8 @@ class ChannelSession(Book):
         there anyway; else this thread does the channel's work itself.
         """
         tray, state = self.tray, self.state
+        if conversation.priority and not state.ranked:
+            state.ranked = True
         tray.append(conversation)
         if conversation.is_plain and not self.closed:
             waker = self.waker
