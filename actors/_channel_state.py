@@ -429,7 +429,7 @@ class ChannelState(WindingDown):
         if entry.capacity.max_concurrent == 0:
             why = f"the router chose {choice}, which has no slots at all"
             return [self._close_for_lack(conversation, why), *self._fill_all()]
-        if self.router is not None and not entry.has_room:
+        if self.router is not None and (self.paused or not entry.has_room):
             self._set_apart(conversation, NEW)  # that function has been replaced since; nobody waits on its word
             return [*self._place(conversation), *self._fill_all()]
         return [*self._give(conversation, entry), *self._fill_all()]

@@ -1,48 +1,34 @@
 """`ChannelActor`: the one book-keeper of a dispatch channel.
 
-The shell round `ChannelState`: it turns messages into questions to the book, and the book's decisions into hand-overs,
-replies, timers and events. It never blocks, and runs no code of the user's but the recorder.
+The shell round `ChannelState`: it turns messages into questions to the book. Its `Membership` sees to workers, and the
+`Carrier` beneath turns the book's decisions into hand-overs, replies, timers and events. It never blocks, and runs no
+code of the user's but the recorder.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
-from ..messages.activities import Completed, Failed
 from ..messages.dispatch import DispatchRequest
-from ..messages.dispatch_errors import ActivityTimedOut, QueueFull, RecorderFailed
-from ..messages.drain import Unfinished
-from ..messages.errors import ActivityCancelled, ChannelLifecycleError, ConfigError, DispatcherDraining, LimenError
+from ..messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining, LimenError
 from ..messages.events import EventKind
-from ..messages.lifecycle import ExitReason
-from ..messages.operations import ActivityState, Operation, OperationKind
 from ..messages.pressure import Pressure
 from . import _decisions as decisions
 from . import _orders as orders
-from ._announcing import Announcer
 from ._asking import conversation_for
 from ._book import Book
 from ._cancelling import cancel_all
-from ._dead_letters import belongs
-from ._letterbox import Letterbox
+from ._membership import Membership
 from ._policing import Policing
-from ._progress import EVENT_EVERY_S, unpack
 from ._queue_view import queue_row
-from ._recording import keep, keep_end
-from ._router_runner import Chosen, router_runner
-from ._settings import Settings
+from ._router_runner import Chosen
 from ._texts import text_of
 from .attempt import HEARD, Attempt
-from .conversation import CLOSED, PAUSED, WAITING, Conversation
+from .conversation import WAITING, Conversation
 from .entry import WorkerEntry
-from .links import LinkedActor
 from .router_loader import LoadedRouter
 from .routers import Affinity, ConsistentHash, LeastLoaded, RoundRobin
-from .runtime import offer
 
 logger = logging.getLogger("limen")
 
@@ -55,22 +41,14 @@ _ROUTERS = (LoadedRouter, LeastLoaded, RoundRobin, ConsistentHash, Affinity)
 _FANOUT = (orders.Publish, orders.Subscribe, orders.Unsubscribe, orders.Evolve)
 
 
-class ChannelActor(LinkedActor):
+class ChannelActor(Membership):
     """Serves one channel. What it knows lives in its book, which survives a restart of the actor."""
 
     never_blocks = True
 
     def __init__(self, book: Book) -> None:
-        super().__init__()
-        self._book = book
-        self._state = book.state
-        self._fanout = book.fanout
-        self._slot = book.routing_slot
+        super().__init__(book)
         self._tray = book.tray
-        self._announcer = Announcer(book, self._runtime.now)
-        self._letterbox = Letterbox(book, self._announcer)
-        self._settings = Settings(book, self._announcer, self._notice_later)
-        self._closing = False
 
     def on_start(self) -> None:
         """Begin with what the last actor of this channel left."""
@@ -161,6 +139,8 @@ class ChannelActor(LinkedActor):
                 return self._carry_out(self._state.token_due(gate))
             case orders.Routed():
                 return self._routed(message)
+            case orders.Declare():
+                return []  # a channel keeps what it is given
             case orders.Deploy(router):
                 return self._deploy(router)
             case orders.ListLetters():
@@ -349,25 +329,6 @@ class ChannelActor(LinkedActor):
         if begins and work.phase is WAITING:
             self._announcer.tell_about(EventKind.DEFERRED, conversation)
 
-    def _await_room(self, conversation: Conversation) -> None:
-        wait_s = conversation.wait_s
-        if wait_s is not None and wait_s < math.inf:
-            conversation.room_timer = self._notice_later(wait_s, orders.NoRoom(conversation))
-
-    def _let_in(self, conversation: Conversation) -> None:
-        """Let whoever dispatched it go on."""
-        conversation.drop_room_timer()
-        if conversation.entered is not None:
-            offer(conversation.entered, None)
-
-    def _limit_all(self, conversation: Conversation, work: Conversation | None) -> None:
-        """Limit the time until the work starts, if it begins with this request, and how long its caller waits."""
-        request = conversation.request
-        if request.schedule_to_start_timeout is not None and work is not None:
-            self._limit(work, "schedule_to_start", request.schedule_to_start_timeout.total_seconds())
-        if request.schedule_to_close_timeout is not None:
-            self._limit(conversation, "schedule_to_close", request.schedule_to_close_timeout.total_seconds())
-
     def _dispatch(self, message: DispatchRequest) -> None:
         """Serve a request that was asked or told by an actor: the answer is a `DispatchResponse`, or an error."""
         asker = self.reply_later()
@@ -376,167 +337,17 @@ class ChannelActor(LinkedActor):
         if conversation is not None and (policing is None or not self._shed(policing, conversation)):
             self._submit(conversation)
 
-    def _limit(self, conversation: Conversation, limit: str, limit_s: float) -> None:
-        if conversation.phase is not CLOSED:
-            timer = self._notice_later(limit_s, orders.TimedOut(conversation, limit, limit_s))
-            conversation.timers += (timer,)
-
-    def _limit_try(self, attempt: Attempt, limit: timedelta | None) -> None:
-        attempt.conversation.drop_try_timer()
-        if limit is not None:
-            self._remind(attempt, limit.total_seconds(), limit.total_seconds())
-
-    def _remind(self, attempt: Attempt, limit_s: float, delay_s: float) -> None:
-        message = orders.TimedOut(attempt.conversation, "start_to_close", limit_s, attempt)
-        attempt.conversation.try_timer = self._notice_later(delay_s, message)
-
-    def _notice_later(self, delay_s: float, message: object) -> Any:
-        return self._runtime.call_later(delay_s, lambda: self._book.notice(message))
-
     def _timed_out(self, message: orders.TimedOut) -> None:
         now_s = self._runtime.now()
         self._carry_out(
             self._state.timed_out(message.conversation, message.limit, message.limit_s, now_s, message.attempt)
         )
 
-    # --- what workers say ---------------------------------------------------------------------------------------
-
-    def _finished(self, message: orders.Finished) -> None:
-        attempt = message.attempt
-        counts = message.answered or not attempt.claimed
-        if self._book.policing is not None:
-            self._book.policing.note_end(self._runtime.now())
-        decided = self._state.finished(attempt, message.result, answered=message.answered)
-        conversation: Conversation = attempt.conversation
-        if message.answered and (conversation.timers or conversation.try_timer is not None):
-            conversation.drop_timers()
-        if counts and self._book.listeners:
-            failed = isinstance(message.result, Failed)
-            detail = text_of(message.result.error) if isinstance(message.result, Failed) else ""
-            self._announcer.tell_of(EventKind.FAILED if failed else EventKind.FINISHED, attempt, detail)
-        if message.answered:
-            self._announcer.tell_of_end(conversation, _end_of(message.result))
-        if decided:
-            self._carry_out(decided)
-        if attempt.entry.draining:
-            self._say_drained(attempt.entry)
-
-    def _progressed(self, message: orders.Progressed) -> None:
-        progress = message.conversation.progress
-        assert progress is not None, "it was kept before this was said"
-        progress.on_its_way = False
-        progress.next_s = self._runtime.now() + EVENT_EVERY_S
-        if not message.attempt.claimed:
-            self._announcer.tell_progress(message.attempt, unpack(progress.latest))
-
-    def _crashed(self, message: orders.Crashed) -> None:
-        attempt = message.attempt
-        if not attempt.claimed:  # else it was ended because it had been decided
-            self._announcer.tell_of(EventKind.CRASHED, attempt, str(message.reason))
-        self._freed(attempt.entry, self._state.crashed(attempt, message.reason))
-
-    def _freed(self, entry: WorkerEntry, decided: Iterable[decisions.Decision]) -> None:
-        self._carry_out(decided)
-        self._say_drained(entry)
-
-    def _worker_down(self, message: orders.WorkerDown) -> None:
-        entry, reason = message.entry, message.down.reason
-        if not self._is_listed(entry):
-            return
-        decided = self._state.leave(entry, reason, vacancy=entry.comes_back)
-        self._part_from(entry)
-        kind = EventKind.UNREGISTERED if reason.is_normal else EventKind.CRASHED
-        self._announcer.tell(kind, entry, str(reason), since_s=None if reason.is_normal else message.down.at_s)
-        self._freed(entry, decided)
-
-    # --- the pool -----------------------------------------------------------------------------------------------
-
-    def _join(self, entry: WorkerEntry) -> None:
-        """Subscribe and insert a worker whose watch is armed. `ChannelLifecycleError` for a live duplicate id."""
-        self._bury_dead_twin(entry)
-        state, worker_id = self._state, entry.worker_id
-        other = state.candidates.entries.get(worker_id) or state.vacancies.get(worker_id)
-        if other is None:
-            self._enter(entry)
-        elif other.origin is entry.origin:
-            self._rejoin(entry)
-        else:
-            how = "alive" if self._is_listed(other) else "about to be restarted"
-            raise ChannelLifecycleError(state.name, f"a worker {worker_id!r} is registered and {how}")
-
-    def _rejoin(self, entry: WorkerEntry) -> None:
-        self._bury_dead_twin(entry)
-        listed = self._state.candidates.entries.get(entry.worker_id)
-        if listed is not None:
-            if listed.origin is not entry.origin:
-                logger.error("worker %s was restarted, but another has its id now", entry.worker_id)
-            if listed is not entry:  # perhaps its own next incarnation, which was quicker
-                self._close_inbox(entry)
-            return
-        self._enter(entry)
-
-    def _enter(self, entry: WorkerEntry) -> None:
-        if entry.inbox is not None:
-            self._fanout.add(entry.inbox)
-        entry.since_s = self._runtime.now()
-        decided = self._state.join(entry)
-        if self._state.candidates.entries.get(entry.worker_id) is entry:
-            self._announcer.tell(EventKind.REGISTERED, entry)
-        else:
-            self._close_inbox(entry)
-        if decided:
-            self._carry_out(decided)
-
-    def _bury_dead_twin(self, entry: WorkerEntry) -> None:
-        """Take out the last worker of this id, whose end has not been handled yet."""
-        twin = self._state.candidates.entries.get(entry.worker_id)
-        if twin is not None and twin is not entry and twin.exited is not None:
-            self._worker_down(orders.WorkerDown(twin, twin.exited))
-
-    def _none_follows(self, entry: WorkerEntry) -> None:
-        self._carry_out(self._state.give_up(entry))
-        self._announcer.show_pool()
-
-    def _leave(self, entry: WorkerEntry) -> tuple[Unfinished, ...]:
-        """Take a worker out and give what it had not done."""
-        entry.origin.retired = True
-        present = self._state.present(entry)
-        listed = self._is_listed(present)
-        decided = self._state.leave(present, ExitReason.normal())
-        self._part_from(present)
-        if listed:
-            self._announcer.tell(EventKind.UNREGISTERED, present)
-        self._freed(present, decided)
-        return present.origin.unfinished
-
-    def _drain(self, entry: WorkerEntry) -> None:
-        present = self._state.present(entry)
-        if self._is_listed(present) and not present.draining:
-            self._announcer.tell(EventKind.DRAINING, present, f"{len(present.attempts)} to finish")
-        self._freed(present, self._state.drain(present))
-
-    def _say_drained(self, entry: WorkerEntry) -> None:
-        if entry.draining and entry.is_drained:
-            entry.origin.say_drained()
-
-    def _take_slot(self, entry: WorkerEntry) -> bool:
-        if not entry.has_slot or entry.in_flight >= entry.capacity.max_concurrent:
-            return False
-        self._carry_out(self._state.set_manual(entry, entry.manual + 1))
-        return True
-
-    def _is_listed(self, entry: WorkerEntry) -> bool:
-        return self._state.candidates.entries.get(entry.worker_id) is entry
-
-    def _part_from(self, entry: WorkerEntry) -> None:
-        """Tell a worker that has left, and lost all it had, what that means for it."""
-        self._close_inbox(entry)
-        if entry.wake is not None:
-            entry.wake()
-
-    def _close_inbox(self, entry: WorkerEntry) -> None:
-        if entry.inbox is not None:
-            self._fanout.remove(entry.inbox)
+    def _remember(self, message: orders.Remember) -> None:
+        self._state.keys.resize(message.keys, message.ttl_s)
+        self._state.keys.sweep(self._runtime.now())
+        if message.dead_letters is not None:
+            self._letterbox.resize(message.dead_letters)
 
     # --- routing functions --------------------------------------------------------------------------------------
 
@@ -547,163 +358,12 @@ class ChannelActor(LinkedActor):
         self._slot.deploy(router)
         self._carry_out(self._state.deploy(None if isinstance(router, LoadedRouter) else router))
 
-    def _ask_router(self, ask: decisions.Ask) -> None:
-        loaded = self._slot.active
-        assert isinstance(loaded, LoadedRouter), "only a routing function is asked"
-        router_runner().evaluate(
-            loaded,
-            ask.message,
-            ask.views,
-            loaded.limit_s,
-            lambda answer: self._book.notice(orders.Routed(ask, answer)),
-            channel_name=self._state.name,
-            workflow_id=ask.conversation.workflow_id,
-        )
-
     def _routed(self, message: orders.Routed) -> None:
         ask, answer = message.ask, message.answer
         if isinstance(answer, Chosen):
             self._carry_out(self._state.routed(ask, answer.worker_id))
             return
         self._carry_out(self._state.routing_failed(ask, answer.error))
-
-    # --- carrying out -------------------------------------------------------------------------------------------
-
-    def _carry_out(self, decided: Iterable[decisions.Decision]) -> None:
-        steps = iter(decided)
-        for each in steps:
-            try:
-                self._carry_out_one(each)
-            except BaseException:
-                self._book.unfinished.extend((each, *steps))  # the next actor goes on from here
-                raise
-
-    def _carry_out_one(self, each: decisions.Decision) -> None:
-        match each:
-            case Attempt():
-                self._hand_over(each)
-            case decisions.Note(conversation, operation):
-                if conversation.recorder is not None and not conversation.reply.done():
-                    self._record(conversation, operation)
-            case decisions.Close(conversation, outcome):
-                self._conclude(conversation, outcome)
-            case decisions.CallOff(attempt, why):
-                self._call_off(attempt, why)
-            case decisions.Pause(conversation, pause_s):
-                if conversation.phase is PAUSED:
-                    self._announcer.tell_of(
-                        EventKind.RETRIED, conversation.attempts[-1], text_of(conversation.errors[-1])
-                    )
-                    self._pause(conversation, pause_s)
-            case decisions.Remind(attempt, limit_s, delay_s):
-                self._remind(attempt, limit_s, delay_s)
-            case decisions.Ask():
-                self._ask_router(each)
-            case decisions.Alarm(gate):
-                self._settings.set_alarm(gate)
-            case decisions.AwaitRoom(conversation):
-                self._await_room(conversation)
-            case decisions.Enter(conversation):
-                self._let_in(conversation)
-
-    def _pause(self, conversation: Conversation, pause_s: float) -> None:
-        conversation.drop_try_timer()
-        conversation.resumes_s = self._runtime.now() + pause_s
-        conversation.try_timer = self._notice_later(pause_s, orders.Resume(conversation))
-        self._carry_out(self._state.give_up_if_late(conversation))
-
-    def _hand_over(self, attempt: Attempt) -> None:
-        try:
-            if attempt.conversation.recorder is not None:
-                self._hand_over_on_record(attempt)
-            else:
-                self._deliver(attempt)
-        except Exception as error:
-            logger.exception("an attempt could not be handed to worker %s", attempt.worker_id)
-            self._carry_out(self._state.crashed(attempt, ExitReason.from_error(error)))
-
-    def _hand_over_on_record(self, attempt: Attempt) -> None:
-        conversation: Conversation = attempt.conversation
-        selected = conversation.operation(OperationKind.WORKER_SELECTED, attempt, state=ActivityState.STARTED)
-        if attempt.claimed or not self._record(conversation, selected):
-            self._carry_out(self._state.returned(attempt, ExitReason.normal()))
-            return
-        self._deliver(attempt)
-        self._record(conversation, conversation.operation(OperationKind.MESSAGE_SENT, attempt))
-
-    def _deliver(self, attempt: Attempt) -> None:
-        conversation: Conversation = attempt.conversation
-        if not conversation.is_plain and conversation.has_limits:
-            self._limit_try(attempt, conversation.request.start_to_close_timeout)
-        if self._book.listeners:
-            self._announcer.tell_of_start(attempt)
-        attempt.entry.runner.submit(attempt)
-
-    def _call_off(self, attempt: Attempt, why: BaseException) -> None:
-        self._announcer.tell_of(_kind_of(why), attempt, text_of(why))
-        if attempt.entry.draining:
-            self._say_drained(attempt.entry)
-        try:
-            attempt.entry.runner.cancel(attempt)
-        except Exception:
-            logger.exception("worker %s could not be told that an attempt is of no more use", attempt.worker_id)
-
-    def _conclude(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
-        conversation.drop_timers()
-        if not conversation.reply.done():
-            self._conclude_open(conversation, outcome)
-        if conversation.claim is not None:
-            self._share(conversation, outcome)
-
-    def _conclude_open(self, conversation: Conversation, outcome: Completed | BaseException) -> None:
-        if isinstance(outcome, BaseException):
-            self._give_up(conversation, outcome)
-        self._announcer.tell_of_end(conversation, outcome)
-        if conversation.recorder is not None:
-            keep_end(conversation, outcome)
-        if isinstance(outcome, BaseException):
-            conversation.fail(outcome)
-        else:
-            conversation.settle(outcome)
-
-    def _give_up(self, conversation: Conversation, outcome: BaseException) -> None:
-        """Tell of what nobody was told of yet, and keep what belongs to the dead letters."""
-        is_news = conversation.claim is None and not conversation.was_called_off_for(outcome)
-        if is_news and isinstance(outcome, (ActivityTimedOut, ActivityCancelled)):
-            self._announcer.tell_about(_kind_of(outcome), conversation, text_of(outcome))
-        if isinstance(outcome, QueueFull) and conversation.claim is None:
-            self._announcer.tell_about(EventKind.REJECTED, conversation, text_of(outcome))
-        if not self._closing and conversation.keeps_letter and belongs(conversation, outcome):
-            self._letterbox.bury(conversation, outcome)
-
-    def _share(self, work: Conversation, outcome: Completed | BaseException) -> None:
-        """Give all callers of a key the end of their work, and remember it for those to come."""
-        keep = not self._closing and (isinstance(outcome, Completed) or work.claim.letter_id is not None)
-        self._carry_out(self._state.share(work, outcome, self._runtime.now(), keep=keep))
-
-    def _remember(self, message: orders.Remember) -> None:
-        self._state.keys.resize(message.keys, message.ttl_s)
-        self._state.keys.sweep(self._runtime.now())
-        if message.dead_letters is not None:
-            self._letterbox.resize(message.dead_letters)
-
-    # --- the record ---------------------------------------------------------------------------------------------
-
-    def _record(self, conversation: Conversation, operation: Operation) -> bool:
-        """Keep an operation; a recorder that fails ends the conversation."""
-        error = keep(conversation, operation)
-        if error is None:
-            return True
-        ran = operation.kind is OperationKind.MESSAGE_SENT or any(
-            attempt.started_s is not None for attempt in conversation.attempts
-        )
-        failure = RecorderFailed(self._state.name, conversation.workflow_id, str(operation.kind), ran)
-        failure.__cause__ = error
-        if conversation.phase is CLOSED:
-            self._conclude(conversation, failure)
-        else:
-            self._carry_out(self._state.cancel(conversation, failure))
-        return False
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -785,14 +445,3 @@ class ChannelActor(LinkedActor):
     def _say_quiet(self) -> None:
         if self._state.is_quiet and not self._tray:
             self._state.ending.say_quiet()
-
-
-def _kind_of(why: BaseException) -> EventKind:
-    """Say what to call it that an attempt was called off."""
-    if isinstance(why, ActivityTimedOut):
-        return EventKind.TIMED_OUT
-    return EventKind.CANCELLED if isinstance(why, ActivityCancelled) else EventKind.FAILED
-
-
-def _end_of(result: Completed | Failed) -> Completed | BaseException:
-    return result.error if isinstance(result, Failed) else result

@@ -98,6 +98,24 @@ class PoolRow:
         """Slots that would take work now."""
         return 0 if self.draining else max(0, self.max_concurrent - self.in_flight)
 
+    @property
+    def host(self) -> str:
+        """Which process the worker is in, where a broker lies between; empty for this process."""
+        return ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether this is what its host said last, and did not say again when it was asked now."""
+        return False
+
+
+@attrs.frozen
+class HostedRow(PoolRow):
+    """A worker of a process behind a broker, perhaps of this one. Its id is unique on its host."""
+
+    host: str = ""  # pyright: ignore[reportIncompatibleMethodOverride]
+    is_stale: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
+
 
 @attrs.frozen(kw_only=True)
 class TypeRow:
@@ -125,6 +143,11 @@ class QueueRow:
     """Of those that wait, how many are beyond that: their callers wait for room."""
     types: tuple[TypeRow, ...] = ()
     """The activity types of which something waits, runs or is limited, by name."""
+
+    @property
+    def queue(self) -> str:
+        """Its name, as it is given to `Limen`."""
+        return self.channel_name.rpartition(".")[2]
 
 
 # --- many at once -------------------------------------------------------------------------------------------------

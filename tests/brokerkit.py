@@ -22,6 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,10 @@ class Broker:
         """End it with SIGKILL."""
         self._order("kill")
 
+    def control(self, *command: str) -> None:
+        """Have `rabbitmqctl` do something. Takes a second or two."""
+        self._order(" ".join(("ctl", *command)))
+
     def close(self) -> None:
         """Kill it for good."""
         with contextlib.suppress(BrokenPipeError, ValueError):
@@ -86,6 +91,13 @@ class Broker:
     def drop_vhost(self, name: str) -> None:
         """Delete a virtual host and all that is in it."""
         self.api("DELETE", f"vhosts/{urllib.parse.quote(name, safe='')}")
+
+    def ready(self, vhost: str, queue: str) -> int:
+        """Count what lies in a queue and has been handed to nobody, as the queue itself counts."""
+        import pika
+
+        with pika.BlockingConnection(pika.URLParameters(self.url(vhost))) as connection:
+            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the management plugin."""
@@ -149,6 +161,19 @@ class _Keeper:
 
     def _run(self, log: Any, *command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def control(self, *command: str) -> None:
+        done = subprocess.run(
+            [server_script().with_name("rabbitmqctl"), *command],  # type: ignore[union-attr]  # it has been found
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError((done.stdout + done.stderr)[-1500:].replace("\n", " | "))
 
     def end(self, how: signal.Signals) -> None:
         node, names, self._node, self._names = self._node, self._names, None, None
@@ -218,16 +243,18 @@ def _prepare(folder: Path, port: int, plugins: str) -> dict[str, str]:
 
 def _keep(folder: str, port: str, plugins: str) -> None:
     keeper = _Keeper(Path(folder), int(port), plugins)
-    orders = {
+    orders: dict[str, Callable[..., None]] = {
         "start": keeper.start,
         "stop": lambda: keeper.end(signal.SIGTERM),
         "kill": lambda: keeper.end(signal.SIGKILL),
+        "ctl": keeper.control,
     }
     try:
         for line in sys.stdin:
             answer = "done"
             try:
-                orders[line.strip()]()
+                order, *arguments = line.split()
+                orders[order](*arguments)
             except Exception as error:  # noqa: BLE001 - said to whoever gave the order
                 answer = repr(error)
             sys.stdout.write(answer + "\n")

@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+from drillkit import Marks
 from rabbithosts import Diary
 
-from limen import Retry, RetryableError, activity
+from limen import Retry, RetryableError, activity, current
 
 
 @attrs.frozen
@@ -62,6 +64,36 @@ def nap(seconds: float) -> float:
 
 
 @activity(queue="work")
+def mark(path: str, number: int, seconds: float) -> int:
+    """Take a while, and note when it begins and ends."""
+    marks = Marks(path)
+    marks.note("start", "mark", number)
+    time.sleep(seconds)
+    marks.note("end", "mark", number)
+    return number
+
+
+@activity(queue="work")
+def mark_too(path: str, number: int, seconds: float) -> int:
+    """Be another type that does the same."""
+    marks = Marks(path)
+    marks.note("start", "mark_too", number)
+    time.sleep(seconds)
+    marks.note("end", "mark_too", number)
+    return number
+
+
+@activity(queue="work")
+def mark_as_well(path: str, number: int, seconds: float) -> int:
+    """Be a third."""
+    marks = Marks(path)
+    marks.note("start", "mark_as_well", number)
+    time.sleep(seconds)
+    marks.note("end", "mark_as_well", number)
+    return number
+
+
+@activity(queue="work")
 def die_once(marker: str) -> int:
     """Kill its process the first time."""
     try:
@@ -94,6 +126,12 @@ def hold(path: str) -> int:
 
 
 @activity(queue="work")
+def hold_too(path: str) -> int:
+    """Do the same as another type."""
+    return hold(path)
+
+
+@activity(queue="work")
 def fork_and_hold(path: str) -> int:
     """Do so with a forked copy of the process beside, which does nothing and outlives it."""
     pid = os.fork()
@@ -120,3 +158,26 @@ def sockets() -> list[str]:
         with contextlib.suppress(OSError):
             found.append(str(entry.readlink()))
     return [each for each in found if each.startswith("socket:")]
+
+
+@activity(queue="work")
+def report(number: int) -> int:
+    """Say how far it has got, and end at once."""
+    current().progress(number)
+    return number
+
+
+@activity(queue="work")
+def report_and_hold(path: str) -> None:
+    """Say how far it has got before it is allowed to end, and after that."""
+    current().progress({"done": 1})
+    Diary(path).hold()
+    current().progress({"done": 2})
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float) -> None:
+    """Block until it holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, "it does not hold"
+        time.sleep(0.005)

@@ -47,6 +47,16 @@ class _Process:
         self._process.wait()
         return at_s
 
+    def has_ended(self) -> bool:
+        """Whether it has."""
+        return self._process.poll() is not None
+
+    def leave(self) -> None:
+        """Let it carry to its end what it has begun, and wait for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(READY_S) == 0
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -143,6 +153,7 @@ def _host(url: str, executor: str, slots: str, *names: str) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.read()
+        app.close(drain=READY_S)
 
 
 def _bare(url: str, path: str) -> None:

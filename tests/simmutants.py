@@ -264,13 +264,13 @@ def all_who_ran_are_charged(monkeypatch: Any) -> None:
 @mutant("a_letter_goes_one_way")
 def a_requeue_that_is_given_up_is_lost(monkeypatch: Any) -> None:
     """Only poison comes back."""
-    from limen.actors import channel, channel_session
+    from limen.actors import _carrying, channel_session
     from limen.messages.dispatch_errors import PoisonActivity
 
     def belongs(_conversation: Any, outcome: BaseException) -> bool:
         return isinstance(outcome, PoisonActivity)
 
-    monkeypatch.setattr(channel, "belongs", belongs)
+    monkeypatch.setattr(_carrying, "belongs", belongs)
     monkeypatch.setattr(channel_session, "belongs", belongs)
 
 
@@ -331,3 +331,92 @@ def an_attempt_finds_its_own_word(monkeypatch: Any) -> None:
     from limen.actors._progress import Progress
 
     monkeypatch.setattr(Progress, "before", lambda progress, _number: progress.latest)
+
+
+@mutant("nothing_starts_in_a_pause")
+def a_pause_is_for_new_ones_only(monkeypatch: Any) -> None:
+    """A slot goes on to what waits, paused or not."""
+    from limen.actors._placement import Placement
+    from limen.actors.routers import LeastLoaded
+
+    note = Placement._note_restraint
+
+    def swap_all_the_same(state: Placement) -> None:
+        note(state)
+        state.swaps = type(state.router) is LeastLoaded
+
+    monkeypatch.setattr(Placement, "_note_restraint", swap_all_the_same)
+
+
+@mutant("places_at_a_gate_come_back")
+def a_place_is_lost_with_its_attempt(monkeypatch: Any) -> None:
+    """Nobody counts off at the gate what a child or a time-out has ended."""
+    monkeypatch.setattr(ChannelState, "_depart", lambda _state, _activity_type: None)
+
+
+@mutant("places_at_a_gate_come_back")
+def a_gate_lets_in_one_too_many(monkeypatch: Any) -> None:
+    """It opens when it is full, not before."""
+    from limen.actors._gates import Gate
+
+    def has_place(gate: Gate) -> bool:
+        most = gate.limit.max_concurrent
+        return most is None or gate.running <= most
+
+    monkeypatch.setattr(Gate, "has_place", property(has_place))
+
+
+@mutant("limits_change_under_work")
+def a_lifted_limit_goes_on_to_bar(monkeypatch: Any) -> None:
+    """The line at a gate that is gone is passed over."""
+    from limen.actors._waiting import WaitingRoom
+
+    monkeypatch.setattr(WaitingRoom, "release", lambda _room, _activity_type: None)
+
+
+@mutant("room_is_found_or_refused")
+def room_is_not_passed_on(monkeypatch: Any) -> None:
+    """Whoever waits for room is not told that there is some."""
+    monkeypatch.setattr(ChannelState, "_fill_room", lambda _state: [])
+
+
+@mutant("starts_keep_to_the_rate")
+def tokens_are_forgotten_at_a_crash(monkeypatch: Any) -> None:
+    """A channel that comes back begins with a full bucket."""
+    rebuild = ChannelState.rebuild
+
+    def fill_up(state: ChannelState) -> None:
+        for gate in state.gates.values():
+            if gate.bucket is not None:
+                gate.bucket.full_at_s = 0.0
+        rebuild(state)
+
+    monkeypatch.setattr(ChannelState, "rebuild", fill_up)
+
+
+@mutant("a_worker_drains_while_everything_happens")
+def a_worker_that_drains_is_offered(monkeypatch: Any) -> None:
+    """It gets new work until it leaves."""
+
+    def drain(state: ChannelState, entry: Any) -> Any:
+        entry.draining = True
+        return [] if state._is_offered(entry) else state.give_up(entry)
+
+    monkeypatch.setattr(ChannelState, "drain", drain)
+
+
+@mutant("an_application_drains_while_everything_happens")
+def a_drain_names_only_what_waits(monkeypatch: Any) -> None:
+    """What was interrupted is on no report."""
+    from limen.actors._winding import WindingDown
+
+    shut_out = WindingDown._shut_out
+
+    def forget_the_running(state: Any, conversation: Any, error: Any = None) -> Any:
+        before = len(state.ending.unfinished)
+        closed = shut_out(state, conversation, error)
+        if conversation.attempts:
+            del state.ending.unfinished[before:]
+        return closed
+
+    monkeypatch.setattr(WindingDown, "_shut_out", forget_the_running)

@@ -80,12 +80,14 @@ def nothing_starts_in_a_pause(sim: Simulation) -> None:
         sim.step(sim.random.randrange(30))
         with sim.calm():
             app.pause(QUEUE)
+        handed_over = {n for n, each in enumerate(handles) if each.done() or each.state == "running"} | set(begun)
         (dispatching,) = race(sim, lambda: handles.extend(app.dispatch(counted, n) for n in range(3, 6)))
         sim.run(lambda: all(each.done() or each.state != "running" for each in handles))
         before = len(begun)
         sim.clock.advance(30.0)
         dispatching.join()
         assert len(begun) == before, "something started in a pause"
+        assert set(begun) <= handed_over, "something was handed over in a pause"
         with sim.calm():
             assert app.queue(QUEUE).paused
             app.resume(QUEUE)
@@ -212,6 +214,12 @@ def room_is_found_or_refused(sim: Simulation) -> None:
     """Callers wait for room while workers and the channel die: each comes back, with one outcome."""
     patient, hasty = double.options(wait=1000.0), double.options(wait=1.5)
     handles: list[tuple[int, Any]] = []
+
+    @sim.invariant
+    def nobody_waits_outside_an_empty_room() -> None:
+        for book in books(sim):
+            state = book.state
+            assert state.unsettled or not state.outside or state.buffered >= state.queue_limit, "there is room"
 
     def call(activity: Any, number: int) -> None:
         handles.append((number, app.dispatch(activity, number)))

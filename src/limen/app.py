@@ -27,7 +27,7 @@ from .handle import Handle, cancel_all, handle_of
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
 from .messages.drain import DrainReport, Waiting, check_drain
-from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining
+from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining, NotOverBroker
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -68,6 +68,8 @@ class Limen(QueueControls):
         self._recorder = recorder
         self._metrics = metrics
         self._engine = _engine_for(url, namespace, context)
+        if recorder is not None and not isinstance(self._engine, EmbeddedEngine):
+            raise NotOverBroker("recorder", "keeps what one process decides, and over a broker many do")
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
         self._open_ports: dict[str, Port] = {}
@@ -286,6 +288,12 @@ class Limen(QueueControls):
             return self._port(queue).session.ask(order)
         except BusError as error:
             raise ChannelLifecycleError(f"{self.namespace}/{queue}", str(error)) from error
+
+    def _names_of_queues(self) -> list[str]:
+        with self._lock:
+            self._refuse_closed("*")
+            used = list(self._ports)
+        return sorted({*used, *self._engine.queues()})
 
     # --- watching -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from statekit import CRASH, DONE, NORMAL, Notebook, make_conversation, make_work
 from limen.actors._waiting import Line
 from limen.actors.attempt import Attempt
 from limen.actors.conversation import CLOSED, RUNNING, WAITING, Conversation
+from limen.actors.routers import LeastLoaded
 from limen.messages.activities import Failed
 from limen.messages.limits import Limit
 from limen.messages.retry import Retry
@@ -102,6 +103,23 @@ def test_a_choice_that_comes_in_a_pause_is_kept_for_later():
 
     book.do(book.state.routed(book.asks[0], "worker-1"))
     assert not book.handed
+
+    book.do(book.state.unpause())
+    assert book.running_on(request) == "worker-1"
+
+
+def test_a_choice_of_a_function_that_was_replaced_binds_nobody_after_a_pause():
+    """It waits for whoever is free first, as the router that is deployed now would have it."""
+    book = _book(make_worker("worker-1", 1), make_worker("worker-2", 1))
+    book.do(book.state.deploy(None))
+    (request,) = _requests(1)
+    book.submit(request)
+    book.do(book.state.deploy(LeastLoaded()))
+    book.state.pause()
+
+    book.do(book.state.routed(book.asks[0], "worker-2"))
+    assert request.waits_for is None
+    assert [each.id for each in book.state.waiting.all()] == [request.id]
 
     book.do(book.state.unpause())
     assert book.running_on(request) == "worker-1"

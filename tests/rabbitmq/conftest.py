@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from brokerkit import MISSING, Broker, server_script
+from drillkit import Figures
 
 _numbers = itertools.count(1)
 
@@ -35,3 +36,21 @@ def vhost(broker: Broker) -> Iterator[str]:
 def url(broker: Broker, vhost: str) -> str:
     """The address of an empty virtual host."""
     return broker.url(vhost)
+
+
+_figures = Figures()
+
+
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    """What the drills measure."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what they have measured."""
+    lines = _figures.table()
+    if lines:
+        terminalreporter.section("drills")
+    for line in lines:
+        terminalreporter.write_line(line)

@@ -171,6 +171,15 @@ def test_nobody_ever_served_it(asker):
         asker.dispatch(acts.double.options(priority=1), 1).result(timeout=TIMEOUT_S)
 
 
+def test_nobody_serves_it_but_others(host, asker):
+    """The error says what is served there."""
+    host.worker("work", [acts.double, acts.nap])
+    asker.pool("work")
+
+    with pytest.raises(NoWorkersAvailable, match="the pool serves double, nap"):
+        asker.dispatch(acts.whoami).result(timeout=TIMEOUT_S)
+
+
 def test_a_request_waits_for_a_worker_that_is_yet_to_come(host, asker):
     """With `schedule_to_start`; and it stays in the broker while it does."""
     handle = asker.dispatch(acts.double.options(schedule_to_start=TIMEOUT_S), 1)

@@ -75,6 +75,11 @@ class Intake:
         self._prepare()
         return True
 
+    def pause(self, channel: str, *, on: bool) -> None:
+        """Take nothing of a channel, or take it again."""
+        self._credit.pause(channel, on=on)
+        self._apply()
+
     def queues(self) -> list[topology.Queue]:
         """List the queues that are to be there. They will be, when `up` is called."""
         routes = self._credit.routes()

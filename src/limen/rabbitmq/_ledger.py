@@ -33,12 +33,16 @@ class Held:
     body: bytes = attrs.field(default=b"", repr=False)
     """The request's own body."""
     treatment: Treatment = PLAIN
+    is_local: bool = False
+    """Whether the local channel has it."""
     is_returning: bool = False
     """Whether it goes back to the broker if it has not begun."""
     answered: bool = False
     """Whether its outcome is known, and on its way."""
     told: int = 0
     """Of how many of its attempts the asker has been told."""
+    reported: tuple[int, bytes] | None = attrs.field(default=None, repr=False)
+    """Of which progress."""
 
 
 class Remembered:

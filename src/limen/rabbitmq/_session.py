@@ -107,6 +107,17 @@ class Session:
 
         self._aside(steps, then)
 
+    def delete(self, name: str) -> None:
+        """Delete a queue, if it is there."""
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            def deleted(_: Any) -> None:
+                done(None)
+
+            channel.queue_delete(name, callback=deleted)
+
+        self._aside(steps, _nothing)
+
     def look(self, name: str, then: Callable[[int | None, int], object]) -> None:
         """Ask for a queue's consumers and messages; `then(None, 0)` if there is no such queue."""
         seen: list[tuple[int, int]] = []
@@ -119,6 +130,21 @@ class Session:
             channel.queue_declare(name, passive=True, callback=looked)
 
         self._aside(steps, lambda _: then(*(seen[0] if seen else (None, 0))))
+
+    def peek(self, name: str, then: Callable[[Delivery | None], object]) -> None:
+        """Look at the first message of a queue, and leave it there; `then(None)` if there is none, or no such queue."""
+        seen: list[Delivery] = []
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            def got(_: Channel, method: Any, properties: Any, body: bytes) -> None:
+                method.consumer_tag = ""
+                seen.append(_delivery(name, self.number, method, properties, body))
+                done(None)
+
+            channel.add_callback(done, [Basic.GetEmpty])
+            channel.queue_declare(name, passive=True, callback=lambda _: channel.basic_get(name, got))
+
+        self._aside(steps, lambda _: then(seen[0] if seen else None))
 
     def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
         """Do something on a channel of its own, so that what is refused there harms nothing else."""
@@ -182,7 +208,10 @@ class Session:
         number = self.number
 
         def deliver(_: Channel, method: Any, properties: Any, body: bytes) -> None:
-            on_delivery(_delivery(queue, number, method, properties, body))
+            try:
+                on_delivery(_delivery(queue, number, method, properties, body))
+            except Exception:  # the connection outlives whatever a message does to whoever takes it
+                logger.exception("a message in %s could not be taken", queue)
 
         self._consumers[tag] = on_lost
         self._work.basic_qos(prefetch_count=prefetch)

@@ -154,6 +154,8 @@ class Outcome:
     attempts: tuple[AttemptView, ...] = ()
     errors: tuple[BaseException, ...] = ()
     crashes: int = 0
+    progress: tuple[int, bytes] | None = None
+    """The latest report, and the number of the attempt that made it."""
 
 
 def write_outcome(outcome: Outcome) -> bytes:
@@ -175,6 +177,9 @@ def write_outcome(outcome: Outcome) -> bytes:
         made["errors"] = [errors_on_wire.to_wire(each) for each in outcome.errors]
     if outcome.crashes:
         made["crashes"] = outcome.crashes
+    if outcome.progress is not None:
+        number, packed = outcome.progress
+        made["progress"] = [number, packed.decode()]
     return dumps(made)
 
 
@@ -212,7 +217,19 @@ def _outcome(value: Any, host: str) -> Outcome:
         attempts=tuple(read_attempt(each, host) for each in attempts),
         errors=tuple(errors_on_wire.from_wire(each) for each in errors),
         crashes=crashes,
+        progress=read_progress(fields["progress"]) if "progress" in fields else None,
     )
+
+
+def read_progress(value: Any) -> tuple[int, bytes]:
+    """Read the number of an attempt, and what it reported last, as JSON. Raises `DecodeError`."""
+    match value:
+        case [int(number), str(text)] if not isinstance(number, bool):
+            packed = text.encode(errors="replace")
+            _loads(packed, "progress")
+            return number, packed
+        case _:
+            raise DecodeError("progress", "must hold the number of an attempt, and what it reported")
 
 
 def write_attempt(attempt: AttemptView) -> list[Any]:

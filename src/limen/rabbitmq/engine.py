@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -19,22 +19,27 @@ from ..activity import Activity
 from ..actors import _orders as orders
 from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
+from ..actors.entry import WorkerEntry
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
 from ..messages.drain import DrainReport, Fate, Unfinished, Waiting
-from ..messages.errors import BrokerError, ChannelLifecycleError, DecodeError
+from ..messages.errors import BrokerError, ChannelLifecycleError
 from ..messages.grace import Grace
 from ..messages.pool import PoolRow
-from . import codec, topology
+from . import topology
 from ._session import Session
+from .census import Census, Report
+from .control import Control
 from .desk import Desk
 from .handlers import handlers_for
 from .host import Host
 from .io import BrokerIO
-from .letters import LetterDesk
-from .parcels import Delivery
+from .operations import Operations
+from .pausing import Pausing
+from .port import RabbitPort
 from .requester import Asked, Requester
+from .sharing import Sharing
 from .topology import Lane, Route
 from .url import Address
 
@@ -58,9 +63,24 @@ class RabbitEngine:
         self._process = _name_of_process()
         self._io = BrokerIO(address, self._process, self._up, self._down)
         self._desk = Desk(self._process)
-        self._requester = Requester(self._io, self._desk, namespace, self._process)
-        self._host = Host(self._io, namespace, self._process, self._requester.announce)
-        self._letters = LetterDesk(self._io)
+        self._control = Control(self._io, namespace, self._process)
+        self._control.on("cancel", self._told_of_cancel)
+        self._control.on("lane", self._told_of_lane)
+        self._pausing = Pausing(self._io, self._control, self._told_of_pause)
+        self._census = Census(self._io, self._control, self._process, self._look)
+        self._requester = Requester(
+            self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
+        )
+        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
+        self._host = Host(
+            self._io,
+            namespace,
+            self._process,
+            announce_lane=self._requester.announce,
+            census=self._census,
+            learn=self._pausing.ask,
+        )
+        self._operations = Operations(self._io, self._census, self._pausing, self._requester)
         self._lock = runtime().create_lock()
         self._is_closing = False
         self._over = runtime().create_event()
@@ -90,12 +110,23 @@ class RabbitEngine:
         return registration
 
     def pool(self, queue: str) -> list[PoolRow]:
-        """List the workers of this process."""
-        return self._local.pool(queue)
+        """List the workers of all hosts. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        return self._operations.pool(topology.channel_of(self._namespace, queue))
+
+    def queues(self) -> list[str]:
+        """Name the queues that somebody serves. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        return [channel.rpartition(".")[2] for channel in self._operations.channels()]
+
+    def leave(self, call: Asked, timeout_s: float) -> bool:
+        """Wait until the broker has a request, and no longer; `False` if it has an outcome already.
+
+        Whoever is to have its result must collect it. Raises `BrokerError` when the time is up.
+        """
+        return self._requester.leave(call, timeout_s)
 
     def port(self, queue: str) -> Port:
         """Give the way to the broker for one queue."""
-        return RabbitPort(self, topology.channel_of(self._namespace, queue), self._local.port(queue))
+        return RabbitPort(self, self._operations, topology.channel_of(self._namespace, queue), self._local.port(queue))
 
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
         """Take no more, carry to its end what there is time for, hand the rest back to the broker, and leave."""
@@ -125,6 +156,7 @@ class RabbitEngine:
             raise
         finally:
             left += self._requester.close()
+            self._host.leave()
             self._io.close(timeout_s)
             self._desk.close(timeout_s)
         ours = {each.conversation_id for each in left}
@@ -137,25 +169,27 @@ class RabbitEngine:
 
     def _up(self, session: Session) -> None:
         """Set all up on a new connection: declare, consume what others send us, and then begin."""
-        control = topology.control_queue(self._namespace, self._process, session.number)
         queues = [
             self._requester.replies,
             topology.results_queue(self._namespace),
-            control,
+            self._control.queue(session),
             *self._host.queues(),
         ]
         broken = functools.partial(self._io.broken, session)
 
         def declared() -> None:
-            lost = functools.partial(broken, "the control queue was deleted")
-            told = functools.partial(self._told, session)
-            session.consume(control.name, control.name, 0, told, on_lost=lost, then=go_on(asks))
+            self._control.up(session, go_on(asks))
 
         def asks() -> None:
             self._requester.up(session, go_on(serves))
 
         def serves() -> None:
-            self._host.up(session, go_on(functools.partial(self._io.opened, session)))
+            self._host.up(session, go_on(is_up))
+
+        def is_up() -> None:
+            self._io.opened(session)
+            self._census.up()
+            self._pausing.look(session, self._host.served())
 
         def go_on(step: Any) -> Any:
             return lambda problem: step() if problem is None else broken(problem)
@@ -166,93 +200,48 @@ class RabbitEngine:
         self._requester.down()
         self._host.down()
 
-    def _told(self, session: Session, delivery: Delivery) -> None:
-        """Take what is said to all processes."""
-        session.acknowledge(delivery.tag)
-        try:
-            said = codec.read_document(delivery.body, codec.CONTROL)
-        except DecodeError as error:
-            logger.warning("something that was said to all cannot be read: %s", error)
-            return
+    def _told_of_cancel(self, said: dict[str, Any]) -> None:
         match said:
-            case {"kind": "cancel", "ids": [*ids]}:
+            case {"ids": [*ids]}:
                 self._host.cancel(each for each in ids if isinstance(each, str))
-            case {"kind": "lane", "channel": str(channel), "activity_type": str(kind), "lane": str(lane)}:
-                if lane in set(Lane):
-                    self._host.add_lane(Route(channel, kind, Lane(lane)))
-            case _:
-                logger.debug("what was said to all is not known here: %s", said.get("kind"))
+
+    def _told_of_pause(self, channel: str, paused: bool) -> None:  # noqa: FBT001 - told by name and value
+        self._host.pause(channel, paused=paused)
+
+    def _told_of_lane(self, said: dict[str, Any]) -> None:
+        match said:
+            case {"channel": str(channel), "activity_type": str(kind), "lane": str(lane)} if lane in set(Lane):
+                self._host.add_lane(Route(channel, kind, Lane(lane)))
+
+    def _look(self, channel: str, then: Callable[[Report], object]) -> None:
+        """Look at a local channel without waiting for it."""
+        local = self._host.port(channel)
+        if local is None:
+            return
+        ref = local.session.ref()  # type: ignore[attr-defined]  # a local port is a channel
+        rows = ref.ask(orders.Snapshot(WorkerEntry.row), block=False)
+        queue = ref.ask(orders.ShowQueue(), block=False)
+        queue.add_done_callback(lambda: then((rows.get(timeout=0), queue.get(timeout=0))))
 
     # --- for the ports ------------------------------------------------------------------------------------------
 
     def submit(self, call: Call, channel: str) -> None:
-        """Send a request to the broker."""
-        self._requester.submit(call, channel)
+        """Send a request to the broker, or join it to one of the same key."""
+        (self._requester.submit if call.key is None else self._sharing.submit)(call, channel)
 
-    def letters(self, channel: str, order: object, again: Port) -> Any:
-        """Do something about dead letters."""
-        match order:
-            case orders.ListLetters():
-                return self._letters.all(channel)
-            case orders.Discard(letter_id):
-                return self._letters.discard(channel, letter_id)
-            case orders.Requeue(letter_id, _, kind):
-                ask = functools.partial(self._requester.ask_again, channel=channel)
-                call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
-                call.channel = again
-                return call
-            case _:
-                raise AssertionError(order)
+    def cancel(self, calls: Sequence[Asked]) -> None:
+        """Give calls up; those that are in this process, with no way in between."""
+        alone = [each for each in calls if each.follows is None]
+        for each in calls:
+            if each.follows is None:
+                self._host.cancel_here(each.id)
+            else:
+                self._sharing.cancel(each)
+        self._requester.cancel_all(alone)
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up; if it is in this process, with no way in between."""
-        self._host.cancel_here(call.id)
-        self._requester.cancel(call)
-
-
-class RabbitPort:
-    """One queue over the broker: requests go there, orders about workers to the local channel."""
-
-    def __init__(self, engine: RabbitEngine, channel: str, local: Port) -> None:
-        self._engine = engine
-        self._channel = channel
-        self._local = local
-
-    @property
-    def session(self) -> RabbitPort:
-        """Give itself: what is said to it is said here."""
-        return self
-
-    @property
-    def local(self) -> Any:
-        """Give the address of the local channel."""
-        return self._local.session.local
-
-    @property
-    def closed(self) -> bool:
-        """Whether the local channel is closed, and so this."""
-        return self._local.closed
-
-    def submit(self, conversation: Any) -> None:
-        """Send a request."""
-        self._engine.submit(conversation, self._channel)
-
-    def hold_up_s(self) -> float:
-        """Hold nobody up: it is the hosts that are full."""
-        return 0.0
-
-    def notice(self, message: object) -> None:
-        """Take a cancellation; all else is for the local channel."""
-        if isinstance(message, orders.Cancel):
-            self._engine.cancel(message.conversation)  # type: ignore[arg-type]  # nobody makes another
-        else:
-            self._local.session.notice(message)
-
-    def ask(self, message: object) -> Any:
-        """Have the local channel do it, unless it is for the queue as a whole."""
-        if isinstance(message, (orders.ListLetters, orders.Discard, orders.Requeue)):
-            return self._engine.letters(self._channel, message, self)
-        return self._local.session.ask(message)
+    def remember(self, channel: str, keys: int | None, ttl_s: float | None) -> None:
+        """Remember so many ends of keyed work, for so long."""
+        self._sharing.remember(channel, keys, ttl_s)
 
 
 def _name_of_process() -> str:

@@ -12,23 +12,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
-from pykka import Timeout
 
 from ..actors.conversation import Conversation
-from ..actors.runtime import offer, runtime
+from ..actors.runtime import runtime
 from ..messages.dead_letters import DeadLetter, DeadLetters
 from ..messages.dispatch import DispatchRequest
 from ..messages.errors import BrokerError, ConfigError, LimenError, UnknownDeadLetter
 from . import codec, topology
 from ._session import Browse
+from .asking import WAIT_S, ask_io
 from .codec import Treatment
 from .dead import LETTER, Letter, letter_of, write_letter
 from .io import BrokerIO
 from .parcels import Delivery, Parcel
 from .topology import Queue, Route
-
-WAIT_S = 10.0
-"""How long the broker may take for each step."""
 
 _HELD = "(403"
 """How it begins that somebody else looks at the queue. Source: RabbitMQ, exclusive consumers."""
@@ -108,7 +105,7 @@ class LetterDesk:
             headers=codec.write_treatment(treatment),
             deadline_s=runtime().now() + WAIT_S,
         )
-        problem = self._ask(functools.partial(self._publish, parcel))
+        problem = ask_io(self._io, functools.partial(self._publish, parcel))
         if problem is not None:
             raise BrokerError(str(self._io.address), str(problem)) from problem
 
@@ -117,12 +114,11 @@ class LetterDesk:
         self._io.publish(parcel)
 
     def _remove(self, browse: Browse, delivery: Delivery) -> None:
-        self._ask(functools.partial(browse.remove, delivery))
+        ask_io(self._io, functools.partial(browse.remove, delivery))
 
     @contextmanager
     def _open(self, channel: str) -> Iterator[tuple[Browse, list[tuple[Letter, Delivery]]]]:
         """Hold all letters of a channel for the length of a block."""
-        self._io.wait_up(WAIT_S)
         queue = topology.dead_queue(channel)
         browse = self._hold(queue, runtime().now() + WAIT_S)
         try:
@@ -132,21 +128,12 @@ class LetterDesk:
 
     def _hold(self, queue: Queue, deadline_s: float) -> Browse:
         while True:
-            given = self._ask(lambda then: self._io.with_session(lambda session: session.browse(queue, then)))
+            given = ask_io(self._io, lambda then: self._io.with_session(lambda session: session.browse(queue, then)))
             if isinstance(given, Browse):
                 return given
             if not given.startswith(_HELD) or runtime().now() > deadline_s:
                 raise BrokerError(str(self._io.address), given)
             runtime().sleep(_PAUSE_S)
-
-    def _ask(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
-        """Have something begun on the I/O thread, and block for what it gives. Raises `BrokerError`."""
-        answer = runtime().create_future()
-        self._io.do(lambda: begin(functools.partial(offer, answer)))
-        try:
-            return answer.get(timeout=WAIT_S)
-        except Timeout:
-            raise BrokerError(str(self._io.address), f"no answer within {WAIT_S:g} s") from None
 
 
 def _letters(found: list[Delivery], channel: str) -> list[tuple[Letter, Delivery]]:

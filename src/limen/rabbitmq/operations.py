@@ -1,0 +1,127 @@
+"""What an operator asks about a queue over all machines: its pool, its figures, its pauses, its dead letters.
+
+Every method blocks within a bound, may be called on any thread but the I/O thread, and raises `ChannelLifecycleError`
+where the broker does not do what was asked.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .._engine import Port
+from ..actors import _orders as orders
+from ..messages.errors import BrokerError, ChannelLifecycleError
+from ..messages.pool import PoolRow, QueueRow
+from . import topology
+from ._session import Session
+from .asking import ask_io
+from .census import Census, merged, rows_of
+from .io import BrokerIO
+from .letters import LetterDesk
+from .pausing import Pausing
+from .requester import Requester
+from .topology import Route
+
+
+class Operations:
+    """All of it, for one process."""
+
+    def __init__(self, io: BrokerIO, census: Census, pausing: Pausing, requester: Requester) -> None:
+        self._io = io
+        self._census = census
+        self._pausing = pausing
+        self._requester = requester
+        self._letters = LetterDesk(io)
+
+    def pool(self, channel: str) -> list[PoolRow]:
+        """List the workers of all hosts, in the order in which they came."""
+        with _told_of(channel):
+            return rows_of(self._census.reports(channel))
+
+    def channels(self) -> list[str]:
+        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        with _told_of("*"):
+            return self._census.channels()
+
+    def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
+        """Make the queues of these activity types, and that of their dead letters; name them."""
+        queues = [*(Route(channel, kind).queue for kind in kinds), topology.dead_queue(channel)]
+        with _told_of(channel):
+            problem = ask_io(
+                self._io,
+                lambda then: self._io.with_session(lambda session: session.declare([], queues, then)),
+            )
+        if problem is not None:
+            raise ChannelLifecycleError(channel, problem)
+        return [each.name for each in queues]
+
+    def letters(self, channel: str, order: object, again: Port) -> Any:
+        """Do something about dead letters."""
+        match order:
+            case orders.ListLetters():
+                return self._letters.all(channel)
+            case orders.Discard(letter_id):
+                return self._letters.discard(channel, letter_id)
+            case orders.Requeue(letter_id, _, kind):
+                ask = functools.partial(self._requester.ask_again, channel=channel)
+                call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
+                call.channel = again
+                return call
+            case _:
+                raise AssertionError(order)
+
+    def pause(self, channel: str, *, paused: bool) -> None:
+        """Let nothing of a channel start on any machine, or let it go on. When this returns, all hosts have heard it.
+
+        Raises `ChannelLifecycleError`.
+        """
+        with _told_of(channel):
+            self._pausing.set(channel, paused=paused)
+            self._census.reports(channel)
+
+    def queue_row(self, channel: str) -> QueueRow:
+        """Show a queue over all machines: what hosts hold, and what still lies in the broker.
+
+        Raises `ChannelLifecycleError`.
+        """
+        with _told_of(channel):
+            reports = self._census.reports(channel)
+            rows = [queue for (_, queue), _ in reports.values()]
+            kinds = {kind for (workers, _), _ in reports.values() for each in workers for kind in each.activity_types}
+            kinds |= {each.activity_type for row in rows for each in row.types}
+            lying = ask_io(self._io, functools.partial(self._count, channel, sorted(kinds)))
+        return merged(channel, rows, lying)
+
+    def _count(self, channel: str, kinds: list[str], then: Callable[[dict[str, int]], object]) -> None:
+        """Count the messages that wait in the broker, by type."""
+        lying = dict.fromkeys(kinds, 0)
+        routes = [each for kind in kinds for each in (Route(channel, kind), *Route(channel, kind).others)]
+        left = len(routes)
+
+        def counted(kind: str, _: int | None, messages: int) -> None:
+            nonlocal left
+            left -= 1
+            lying[kind] += messages
+            if not left:
+                then(lying)
+
+        if not routes:
+            then(lying)
+
+        def look(session: Session) -> None:
+            for each in routes:
+                session.look(each.key, functools.partial(counted, each.activity_type))
+
+        self._io.with_session(look)
+
+
+@contextmanager
+def _told_of(channel: str) -> Iterator[None]:
+    """Say which channel it was for which the broker did not do what was asked."""
+    try:
+        yield
+    except BrokerError as error:
+        raise ChannelLifecycleError(channel, str(error)) from error

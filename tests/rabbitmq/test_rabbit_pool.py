@@ -1,0 +1,155 @@
+"""The pool over all machines: every host's workers, what they do now, and that a dead one is gone at once."""
+
+import signal
+import statistics
+import threading
+import time
+
+import pytest
+import rabbit_activities as acts
+from rabbithosts import Host
+
+from limen import ConfigError, Limen
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture
+def asker(url):
+    """An application that has no workers."""
+    with Limen(url) as made:
+        yield made
+
+
+def test_any_process_sees_the_workers_of_all_hosts(url, asker):
+    """What each can do and does now, and for how long it has been there; those of other queues are not among them."""
+    with Limen(url) as one, Limen(url) as other:
+        one.worker("work", [acts.double, acts.nap], max_concurrent=2)
+        other.worker("work", [acts.whoami], executor="process", max_concurrent=1)
+        handle = asker.dispatch(acts.nap, 3.0)
+        while handle.state != "running":
+            time.sleep(0.01)
+        rows = asker.pool("work")
+
+        assert [(row.worker_id, row.activity_types, row.in_flight, row.free, row.executor) for row in rows] == [
+            ("worker-1", ("double", "nap"), 1, 1, "thread"),
+            ("worker-1", ("whoami",), 0, 1, "process"),
+        ]
+        assert len({row.host for row in rows}) == 2
+        assert all(row.host and not row.is_stale for row in rows)
+        assert 0 < time.monotonic() - rows[0].since_s < TIMEOUT_S
+        assert [row.host for row in other.pool("work")] == [row.host for row in rows]
+        assert asker.pool("another") == []
+        handle.cancel()
+
+
+def test_the_pool_follows_who_comes_and_goes(url, asker):
+    """A worker, a host: without anybody asking again from the start."""
+    assert asker.pool("work") == []
+    with Limen(url) as host:
+        first = host.worker("work", [acts.double])
+        assert len(asker.pool("work")) == 1
+        host.worker("work", [acts.double], max_concurrent=3)
+        assert [row.max_concurrent for row in asker.pool("work")] == [1, 3]
+        first.unregister()
+        assert [row.max_concurrent for row in asker.pool("work")] == [3]
+    assert asker.pool("work") == []
+
+
+def test_a_killed_host_is_gone_from_the_pool_at_once(url, asker):
+    """SIGKILL: the median time until a look at the pool does not show it is at most 50 ms."""
+    took_ms = []
+    with Limen(url) as other:
+        other.worker("work", [acts.double])
+        for _ in range(7):
+            with Host(url, "double") as host:
+                assert len(asker.pool("work")) == 2
+                killed_s = host.kill()
+                while len(asker.pool("work")) == 2:
+                    assert time.monotonic() - killed_s < TIMEOUT_S
+                took_ms.append((time.monotonic() - killed_s) * 1000)
+
+    print(f"kill -9 to a pool without it, ms: median {statistics.median(took_ms):.1f}, most {max(took_ms):.1f}")  # noqa: T201
+    assert statistics.median(took_ms) <= 50
+
+
+def test_a_host_that_hangs_is_shown_as_it_was(broker, vhost):
+    """With a mark, until the broker gives it up; a look at the pool takes no longer for it than a second or so."""
+    url = broker.url(vhost, options="?heartbeat=2")
+    with Limen(url) as asker, Host(url, "double") as host:
+        (row,) = asker.pool("work")
+        host.signal(signal.SIGSTOP)
+        began_s = time.monotonic()
+        (stale,) = asker.pool("work")
+
+        assert time.monotonic() - began_s < 3
+        assert (stale.host, stale.is_stale, row.is_stale) == (row.host, True, False)
+        while asker.pool("work"):
+            assert time.monotonic() - began_s < TIMEOUT_S
+
+
+def test_many_may_ask_at_the_same_time(url, asker):
+    """Each gets an answer of its own."""
+    with Limen(url) as host:
+        host.worker("work", [acts.double])
+        counts = []
+        threads = [threading.Thread(target=lambda: counts.append(len(asker.pool("work")))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert counts == [1] * 8
+
+
+def test_a_pause_is_for_all_hosts_also_for_those_to_come(url, asker):
+    """Said by any process: nothing starts when that has returned, and what waits goes on when it is over."""
+    with Limen(url) as one:
+        one.worker("work", [acts.double])
+        asker.pause("work")
+        with Limen(url) as other:
+            other.worker("work", [acts.double])
+            handles = [asker.dispatch(acts.double, number) for number in range(20)]
+            assert not handles[0].wait(0.3)
+            row = asker.queue("work")
+            assert (row.paused, row.waiting, row.running) == (True, 20, 0)
+            assert [(each.activity_type, each.waiting) for each in row.types] == [("double", 20)]
+            other.resume("work")
+            assert [handle.result(timeout=TIMEOUT_S) for handle in handles] == [2 * number for number in range(20)]
+            assert not asker.queue("work").paused
+            assert {attempt.host for handle in handles for attempt in handle.attempts} == {
+                row.host for row in asker.pool("work")
+            }
+
+
+def test_what_a_host_has_in_hand_does_not_start_either(url, asker):
+    """A request that its host got before the pause keeps its place there."""
+    with Limen(url) as host:
+        host.worker("work", [acts.nap, acts.double])
+        running = asker.dispatch(acts.nap, 0.5)
+        while running.state != "running":
+            time.sleep(0.01)
+        waiting = asker.dispatch(acts.double, 1)
+        asker.pause("work")
+        assert running.result(timeout=TIMEOUT_S) == 0.5
+        assert not waiting.wait(0.3)
+        asker.resume("work")
+        assert waiting.result(timeout=TIMEOUT_S) == 2
+
+
+def test_a_queue_shows_what_waits_in_the_broker_and_what_runs_anywhere(url, asker):
+    """By activity type, whoever asks; a type that nobody serves any more is not known."""
+    with Limen(url) as host:
+        host.worker("work", [acts.nap], max_concurrent=2)
+        handles = [asker.dispatch(acts.nap, 1.0) for _ in range(10)]
+        while [handle.state for handle in handles].count("running") < 2:
+            time.sleep(0.01)
+        row = asker.queue("work")
+
+        assert (row.channel_name, row.running, row.waiting, row.paused) == ("aion.dispatch.default.work", 2, 8, False)
+        for handle in handles:
+            handle.cancel()
+    with pytest.raises(ConfigError, match="policy"):
+        asker.bound("work", waiting=10)
