@@ -196,12 +196,14 @@ class ChannelState(WindingDown):
         ended.phase = CLOSED
         if self.named and self.named.get(ended.id) is ended:
             del self.named[ended.id]
+        held.remove(attempt)
         if following is True:
-            return self._free(attempt)
+            self.saturated.clear()
+            self.candidates.changed(entry)
+            return True
         before = following.attempts
         successor = Attempt(following, entry, len(before) + 1)
         following.attempts = (*before, successor) if before else (successor,)
-        held.remove(attempt)
         held.add(successor)
         return successor
 

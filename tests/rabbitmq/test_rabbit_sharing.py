@@ -55,7 +55,9 @@ class Port:
 def call(number: int = 1, key: str = "k", id_: int = 1) -> Call:
     """Make a call with a key."""
     keyed = weigh.options(key=key)
-    return Call(keyed, *keyed.bind((number,), {}), Port(), "call", id_)
+    made = Call()
+    made.begin(keyed, *keyed.bind((number,), {}), Port(), "call", id_)
+    return made
 
 
 def test_callers_of_one_key_have_one_outcome(sharing, sent):
