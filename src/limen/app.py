@@ -159,7 +159,8 @@ class Limen(QueueControls):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         port.session.submit(call)
@@ -187,7 +188,8 @@ class Limen(QueueControls):
         """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         return call
@@ -232,6 +234,20 @@ class Limen(QueueControls):
                 yield result
         finally:
             cancel_all(under_way)
+
+    def collect(self, activity: Activity[..., R], key: str, *, timeout: float = 60.0) -> Handle[R]:
+        """Find the result of work that was dispatched with a key by a process that is gone. Over a broker only.
+
+        Results that nobody was there to take are kept for a week, and still are when they have been collected: each is
+        there about ten seconds after its work has ended. The handle waits for it for `timeout` seconds, and then fails
+        with `ScheduleToCloseTimedOut`. Looks through all that is kept: meant for a restart, not for every call. Raises
+        `ConfigError` without a broker.
+        """
+        _refuse_other(activity)
+        if not timeout > 0:
+            raise ConfigError("timeout", f"must be above 0, not {timeout}")
+        self._open_port(activity.queue)
+        return handle_of(self._engine.collect(activity.queue, activity, key, timeout))
 
     # --- dead letters -------------------------------------------------------------------------------------------
 
