@@ -399,10 +399,9 @@ class Requester:
 
     def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
-        record = self._records.pop(call.id, None)
         if isinstance(result, Completed):
             result = Received.of(result, call.activity)
-        if record is not None:
+        if call.recorder is not None and (record := self._records.pop(call.id, None)) is not None:
             record.close(call.history(), result)
         call.phase = CLOSED
         if not self._pending:
