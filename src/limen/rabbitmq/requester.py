@@ -431,7 +431,7 @@ class Requester:
             local = find(name_of_call(call))
             if local is not None and (attempts := local.history()):
                 call.attempts = tuple(_seen(attrs.evolve(each, host=host)) for each in attempts)
-                call.phase = local.phase
+                call.phase = RUNNING if local.phase is CLOSED else local.phase  # its outcome is still under way
 
     def _not_begun(self) -> list[Asked]:
         return [call for call in self._open() if not call.attempts]
