@@ -17,7 +17,7 @@ from ..actors.conversation import Conversation
 from ..actors.runtime import runtime
 from ..messages.dead_letters import DeadLetter, DeadLetters
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import BrokerError, ConfigError, LimenError, UnknownDeadLetter
+from ..messages.errors import BrokerError, ConfigError, DecodeError, LimenError, UnknownDeadLetter
 from . import codec, topology
 from ._session import Browse
 from .asking import WAIT_S, ask_io
@@ -64,6 +64,11 @@ class LetterDesk:
         """List them, the oldest first. Raises `BrokerError`."""
         with self._open(channel) as (_, letters):
             return DeadLetters(letter.shown for letter, _ in letters)
+
+    def types(self, channel: str) -> set[str]:
+        """Name the activity types that have queues. Raises `BrokerError`."""
+        with self._look(topology.types_queue(channel)) as browse:
+            return {kind for each in browse.found if (kind := _type_in(each))}
 
     def discard(self, channel: str, letter_id: str) -> DeadLetter:
         """Throw one away, and give it. Raises `UnknownDeadLetter`, `BrokerError`."""
@@ -119,10 +124,15 @@ class LetterDesk:
     @contextmanager
     def _open(self, channel: str) -> Iterator[tuple[Browse, list[tuple[Letter, Delivery]]]]:
         """Hold all letters of a channel for the length of a block."""
-        queue = topology.dead_queue(channel)
+        with self._look(topology.dead_queue(channel)) as browse:
+            yield browse, _letters(browse.found, channel)
+
+    @contextmanager
+    def _look(self, queue: Queue) -> Iterator[Browse]:
+        """Hold all that lies in a queue for the length of a block."""
         browse = self._hold(queue, runtime().now() + WAIT_S)
         try:
-            yield browse, _letters(browse.found, channel)
+            yield browse
         finally:
             self._io.do(browse.close)
 
@@ -134,6 +144,14 @@ class LetterDesk:
             if not given.startswith(_HELD) or runtime().now() > deadline_s:
                 raise BrokerError(str(self._io.address), given)
             runtime().sleep(_PAUSE_S)
+
+
+def _type_in(delivery: Delivery) -> str | None:
+    try:
+        kind = codec.read_document(delivery.body, codec.CONTROL).get("activity_type")
+    except DecodeError:
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def _letters(found: list[Delivery], channel: str) -> list[tuple[Letter, Delivery]]:

@@ -90,8 +90,10 @@ class Operations:
         with _told_of(channel):
             reports = self._census.reports(channel)
             rows = [queue for (_, queue), _ in reports.values()]
+            noted = self._letters.types(channel)
             kinds = {kind for (workers, _), _ in reports.values() for each in workers for kind in each.activity_types}
             kinds |= {each.activity_type for row in rows for each in row.types}
+            kinds |= noted
             lying = ask_io(self._io, functools.partial(self._count, channel, sorted(kinds)))
         return merged(channel, rows, lying)
 
