@@ -161,7 +161,8 @@ class Limen(QueueControls):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         port.session.submit(call)
@@ -189,7 +190,8 @@ class Limen(QueueControls):
         """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         return call

@@ -57,8 +57,10 @@ class Port:
 def call(number: int = 1, key: str = "k", id_: int = 1) -> Call:
     """Make a call with a key."""
     keyed = weigh.options(key=key)
+    made = Call()
     port: Any = Port()
-    return Call(keyed, *keyed.bind((number,), {}), port, "call", id_)
+    made.begin(keyed, *keyed.bind((number,), {}), port, "call", id_)
+    return made
 
 
 def test_callers_of_one_key_have_one_outcome(sharing, sent):
