@@ -73,7 +73,7 @@ class RabbitEngine:
         self._requester = Requester(
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
-        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
+        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limits.arm)
         self._collecting = Collecting(self._io, self._desk, self._requester, namespace)
         self._host = Host(
             self._io,
