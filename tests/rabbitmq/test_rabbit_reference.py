@@ -65,7 +65,7 @@ def test_all_that_is_made_at_the_broker_is_there():
     names = [topology.DISPATCH, topology.DEAD, topology.RESULTS, topology.CONTROL]
     names += [topology.dead_queue("{channel}").name, topology.settings_queue("{channel}").name]
     names += [topology.reply_queue("n", "{process}").name, topology.results_queue("{namespace}").name]
-    names += [topology.types_queue("{channel}").name]
+    names += [topology.types_queue("{channel}").name, topology.channels_queue("{namespace}").name]
     names += [topology.trial_queue("{channel}", "{request}").name]
     names += [topology.Route("{channel}", "{activity type}").key, *(f"{lane}:…" for lane in topology.Lane if lane)]
 

@@ -17,7 +17,7 @@ from pika.spec import Basic
 
 from .codec import CONTROL, write_document
 from .parcels import Delivery, Parcel
-from .topology import Queue, short, types_queue
+from .topology import Queue, channels_queue, namespace_of, types_queue
 
 logger = logging.getLogger("limen")
 
@@ -360,13 +360,18 @@ def _nothing(_: Any) -> None:
 
 
 def _note(channel: Channel, queue: Queue) -> list[Callable[[Any], object]]:
-    """Write down that there is to be a queue. What is done on this channel after that is done after that."""
+    """Write down that there is to be a queue. It has been sent when the next step on this channel is answered."""
     assert queue.noted is not None, "chosen for it"
     of, kind = queue.noted
-    notes = types_queue(of)
-    properties = _Properties(content_type=CONTROL, delivery_mode=2, type=short(kind), app_id="limen")
-    body = write_document(CONTROL, kind="type", activity_type=kind)
-    return [*_queue(channel, notes), lambda _: channel.basic_publish("", notes.name, body, properties)]
+    properties = _Properties(content_type=CONTROL, delivery_mode=2, app_id="limen")
+
+    def write(notes: Queue, said: str) -> Callable[[Any], object]:
+        (declare,) = _queue(channel, notes)
+        body = write_document(CONTROL, kind="note", note=said)
+        # The client sends what is published at once, but what is declared only when what came before is answered.
+        return lambda _: declare(lambda _: channel.basic_publish("", notes.name, body, properties))
+
+    return [write(channels_queue(namespace_of(of)), of), write(types_queue(of), kind)]
 
 
 def _exchange(channel: Channel, name: str, kind: str) -> Callable[[Any], object]:

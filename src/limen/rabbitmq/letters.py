@@ -1,6 +1,6 @@
-"""Dead letters from an operator's side: listed, tried again, thrown away.
+"""What lies in queues to be looked at: dead letters, listed, tried again, thrown away; and notes.
 
-Each of these holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
+Each look holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
 out: it goes back when the look is over, or when this process ends.
 """
 
@@ -65,10 +65,10 @@ class LetterDesk:
         with self._open(channel) as (_, letters):
             return DeadLetters(letter.shown for letter, _ in letters)
 
-    def types(self, channel: str) -> set[str]:
-        """Name the activity types that have queues. Raises `BrokerError`."""
-        with self._look(topology.types_queue(channel)) as browse:
-            return {kind for each in browse.found if (kind := _type_in(each))}
+    def notes(self, queue: Queue) -> set[str]:
+        """Give all that was noted in a queue. Raises `BrokerError`."""
+        with self._look(queue) as browse:
+            return {note for each in browse.found if (note := _note_in(each))}
 
     def discard(self, channel: str, letter_id: str) -> DeadLetter:
         """Throw one away, and give it. Raises `UnknownDeadLetter`, `BrokerError`."""
@@ -146,12 +146,12 @@ class LetterDesk:
             runtime().sleep(_PAUSE_S)
 
 
-def _type_in(delivery: Delivery) -> str | None:
+def _note_in(delivery: Delivery) -> str | None:
     try:
-        kind = codec.read_document(delivery.body, codec.CONTROL).get("activity_type")
+        note = codec.read_document(delivery.body, codec.CONTROL).get("note")
     except DecodeError:
         return None
-    return kind if isinstance(kind, str) else None
+    return note if isinstance(note, str) else None
 
 
 def _letters(found: list[Delivery], channel: str) -> list[tuple[Letter, Delivery]]:

@@ -29,7 +29,8 @@ from .topology import Route
 class Operations:
     """All of it, for one process."""
 
-    def __init__(self, io: BrokerIO, census: Census, pausing: Pausing, requester: Requester) -> None:
+    def __init__(self, io: BrokerIO, namespace: str, census: Census, pausing: Pausing, requester: Requester) -> None:
+        self._namespace = namespace
         self._io = io
         self._census = census
         self._pausing = pausing
@@ -42,9 +43,10 @@ class Operations:
             return rows_of(self._census.reports(channel))
 
     def channels(self) -> list[str]:
-        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        """Name the channels that somebody serves, or that have queues. Raises `ChannelLifecycleError`."""
         with _told_of("*"):
-            return self._census.channels()
+            noted = self._letters.notes(topology.channels_queue(self._namespace))
+            return sorted({*self._census.channels(), *noted})
 
     def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
         """Make the queues of these activity types, and that of their dead letters; name them."""
@@ -90,7 +92,7 @@ class Operations:
         with _told_of(channel):
             reports = self._census.reports(channel)
             rows = [queue for (_, queue), _ in reports.values()]
-            noted = self._letters.types(channel)
+            noted = self._letters.notes(topology.types_queue(channel))
             kinds = {kind for (workers, _), _ in reports.values() for each in workers for kind in each.activity_types}
             kinds |= {each.activity_type for row in rows for each in row.types}
             kinds |= noted

@@ -7,6 +7,7 @@
 | queues `high:…`, `low:…`, `suspect:…` of the same | quorum: by priority, and those that run alone | from first need |
 | exchange `limen.dead`, queue `limen.dead.{channel}` | direct, quorum: what was given up, with its history | for ever |
 | queue `limen.types.{channel}` | quorum: which types have queues, each noted when it got one | for ever |
+| queue `limen.channels.{namespace}` | quorum: which channels have types with queues | for ever |
 | queue `limen.settings.{channel}` | whether it is paused: the latest word | from first need |
 | queue `limen.trial.{channel}.{request}` | that it runs alone now, and may kill its host | until it has ended |
 | queue `limen.replies.{process}` | one process's results | a while longer than the process |
@@ -22,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from ..messages.names import dispatch_channel
+from ..messages.names import ChannelName, dispatch_channel
 
 DISPATCH = "limen.dispatch"
 DEAD = "limen.dead"
@@ -141,6 +142,17 @@ def types_queue(channel: str) -> Queue:
     """Where the activity types are noted that have queues."""
     name = short(f"limen.types.{channel}")
     return Queue(name, "", name, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+
+
+def channels_queue(namespace: str) -> Queue:
+    """Where the channels of a namespace are noted of which types have queues."""
+    name = short(f"limen.channels.{namespace}")
+    return Queue(name, "", name, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+
+
+def namespace_of(channel: str) -> str:
+    """Give the namespace that a channel is in."""
+    return ChannelName.parse(channel).namespace
 
 
 def settings_queue(channel: str) -> Queue:
