@@ -15,11 +15,13 @@ from .entry import WorkerEntry
 class Group:
     """Workers that serve exactly the same activity types."""
 
-    __slots__ = ("able", "gone", "heap", "members", "types")
+    __slots__ = ("able", "gone", "heap", "members", "sole", "types")
 
     def __init__(self, types: tuple[str, ...]) -> None:
         self.types = types
         self.members: dict[WorkerEntry, None] = {}
+        self.sole: WorkerEntry | None = None
+        """The only member, while there is one: it needs no order."""
         self.able = 0
         """Members that have slots at all."""
         self.heap: list[tuple[int, int, int, WorkerEntry]] = []
@@ -28,7 +30,7 @@ class Group:
 
     def push(self, entry: WorkerEntry) -> None:
         """File the entry under its load as it is now."""
-        if len(self.members) == 1:  # it needs no order
+        if self.sole is not None:
             return
         entry.version = version = entry.version + 1
         if not entry.has_room:
@@ -40,6 +42,7 @@ class Group:
     def drop(self, entry: WorkerEntry) -> None:
         """Forget an entry whose version has passed; soon, or with the next ones, also what the heap has of it."""
         del self.members[entry]
+        self.sole = next(iter(self.members)) if len(self.members) == 1 else None
         self.able -= entry.capacity.max_concurrent > 0
         self.gone += 1
         if self.gone > len(self.members) // 16:
@@ -52,17 +55,17 @@ class Group:
 
     def least(self) -> WorkerEntry | None:
         """Give the least loaded entry with room, or `None`."""
-        if len(self.members) == 1:
-            (entry,) = self.members
-            return entry if entry.has_room else None
+        sole = self.sole
+        if sole is not None:
+            return sole if sole.has_room else None
         first = self.top()
         return first[3] if first is not None else None
 
     def top(self) -> tuple[int, int, int, WorkerEntry] | None:
         """Give the least loaded entry with room."""
-        if len(self.members) == 1:
-            (entry,) = self.members
-            return (entry.load, entry.order, entry.version, entry) if entry.has_room else None
+        sole = self.sole
+        if sole is not None:
+            return (sole.load, sole.order, sole.version, sole) if sole.has_room else None
         heap = self.heap
         while heap:
             first = heap[0]
@@ -126,6 +129,7 @@ class Candidates:
         group = self._groups.get(types) or self._group_of(types)
         members = group.members
         members[entry] = None
+        group.sole = entry if len(members) == 1 else None
         group.able += entry.capacity.max_concurrent > 0
         entry.group = group
         self.entries[entry.worker_id] = entry
@@ -151,15 +155,17 @@ class Candidates:
             return
         del self.entries[entry.worker_id]
         entry.version += 1
-        entry.group.drop(entry)
-        if not entry.group.members:
-            del self._groups[entry.group.types]
+        group, entry.group = entry.group, None
+        group.drop(entry)
+        if not group.members:
+            del self._groups[group.types]
         self._membership_changed()
 
     def changed(self, entry: WorkerEntry) -> None:
         """Take note of an entry's new load."""
-        if self.entries.get(entry.worker_id) is entry:
-            entry.group.push(entry)
+        group = entry.group
+        if group is not None:  # it is one of them
+            group.push(entry)
 
     def least_loaded(self, activity_type: str) -> WorkerEntry | None:
         """Give the entry with room that holds least, the one that came first among equals."""

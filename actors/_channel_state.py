@@ -29,6 +29,8 @@ from .routers import Router
 MAX_UNCHARGED = 100
 """How often a request may lose its worker without being to blame, before it fails."""
 
+_EMPTY: deque[Conversation] = deque(maxlen=0)
+
 
 class ChannelState(WindingDown):
     """Decides what becomes of each request, and which worker gets it."""
@@ -37,6 +39,11 @@ class ChannelState(WindingDown):
         super().__init__(name, queue_limit)
         self.late_results = 0
         """Results of attempts that had been decided without them."""
+        self.ranked = False
+        """Whether some came with a priority of their own, so that the first of a tray need not be the next.
+
+        Any thread may say so, before it puts such a one there.
+        """
         self._arrivals = 0
 
     # --- requests -----------------------------------------------------------------------------------------------
@@ -57,11 +64,11 @@ class ChannelState(WindingDown):
 
     def admit(self, conversation: Conversation, entry: WorkerEntry) -> Attempt | None:
         """Take a new request that is for this very worker: the same as `submit`. `None`, and no change, for others."""
-        if not conversation.is_plain or not self.admits or self.router is None:
+        if not conversation.is_plain or not self.admits:
             return None
         if self.gates and conversation.activity_type in self.gates:
             return None
-        if self.router.pick(self.candidates, conversation.activity_type, conversation.route_by) is not entry:
+        if self.candidates.least_loaded(conversation.activity_type) is not entry:
             return None
         self._arrivals += 1
         conversation.arrival = self._arrivals
@@ -87,6 +94,8 @@ class ChannelState(WindingDown):
     def _open(self, conversation: Conversation) -> list[Decision]:
         if conversation.id in self.named:
             return self._refuse(conversation)
+        if conversation.priority:
+            self.ranked = True
         self.named[conversation.id] = conversation
         key = conversation.key
         decided = self._place(conversation) if key is None else self._claim(conversation, key)
@@ -168,52 +177,74 @@ class ChannelState(WindingDown):
             decisions = self._concluded(attempt, result)
         return decisions + self._fill(attempt.entry)
 
-    def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
-        """End an attempt whose caller has its answer, and put what waits first into the same slot.
+    def turn_over(self, attempt: Attempt, tray: deque[Conversation] = _EMPTY) -> Attempt | bool | None:
+        """End an attempt whose caller has its answer, and put what comes next into the same slot.
 
-        `True` if nothing waits and the slot is free now. `None`, and nothing has changed, if more is to be decided.
+        That is the first of those that wait; where nobody does, the first of the tray. `True` if nothing waits and the
+        slot is free now. `None` if more is to be decided, and then the attempt is as it was.
         """
-        entry, ended = attempt.entry, attempt.conversation
-        held, capacity = entry.attempts, entry.capacity
+        entry: WorkerEntry = attempt.entry
+        ended: Conversation = attempt.conversation
+        held = entry.attempts
         if attempt not in held or not self.swaps or not entry.active or not entry.settled:
             return None
         if self.gates and ended.activity_type in self.gates:  # others wait for its end, too
             return None
-        if not self.waiting.count or not self.waiting.lines:  # nobody, or only such as nobody may serve now
-            self._end_of(ended)
-            return self._free(attempt)
-        beyond = entry.manual + len(held) - capacity.max_concurrent
-        if beyond > 0 and not entry.has_prefetch(beyond - 1):
+        following = self._take_next(entry, tray)
+        if following is False:
             return None
-        following = self.waiting.take_plain(capacity.activity_types)
-        if following is None:
-            return self._turn_idle(attempt)
-        if self.named:
-            self._end_of(ended)
-        else:
-            ended.phase = CLOSED
-        before = following.attempts
-        if before:
-            successor = Attempt(following, entry, len(before) + 1)
-            following.attempts = (*before, successor)
-        else:
-            successor = Attempt(following, entry, 1)
-            following.attempts = (successor,)
+        ended.phase = CLOSED
+        if self.named and self.named.get(ended.id) is ended:
+            del self.named[ended.id]
         held.remove(attempt)
+        if following is True:
+            self.saturated.clear()
+            self.candidates.changed(entry)
+            return True
+        before = following.attempts
+        successor = Attempt(following, entry, len(before) + 1)
+        following.attempts = (*before, successor) if before else (successor,)
         held.add(successor)
         return successor
 
-    def _turn_idle(self, attempt: Attempt) -> bool | None:
-        """End an attempt where others wait, but not for this slot; `None` if there is one for it after all."""
-        if self.waiting.next_for(attempt.entry.capacity.activity_types) is not None:
-            return None
-        self._end_of(attempt.conversation)
-        return self._free(attempt)
+    def _take_next(self, entry: WorkerEntry, tray: deque[Conversation]) -> Conversation | bool:
+        """Take out what comes next for a slot of this worker, to be run. `True`: nothing. `False`: others decide."""
+        waiting, types = self.waiting, entry.capacity.activity_types
+        if not tray and not waiting.count:
+            return True
+        beyond = entry.manual + len(entry.attempts) - entry.capacity.max_concurrent
+        if beyond > 0 and not entry.has_prefetch(beyond - 1):
+            return False
+        if tray and self.ranked:
+            self.absorb(tray)
+            if tray:
+                return False
+        following = waiting.take_for(types) if waiting.count else True
+        if following is not True or not tray:
+            return following
+        first = self._take_new(tray, types)
+        if first is not None:
+            return first
+        self.absorb(tray)
+        return False if tray else waiting.take_for(types)
 
-    def _end_of(self, conversation: Conversation) -> None:
-        conversation.phase = CLOSED
-        if self.named and self.named.get(conversation.id) is conversation:
-            del self.named[conversation.id]
+    def _take_new(self, tray: deque[Conversation], types: tuple[str, ...]) -> Conversation | None:
+        """Take out the first in the tray, where it could do nothing but wait, and would wait for such a slot."""
+        if self.ranked or not self.admits:
+            return None
+        try:
+            first = tray.popleft()
+        except IndexError:  # as in `absorb`
+            return None
+        kind = first.activity_type
+        if kind not in self.saturated or not first.is_plain or (types and kind not in types):
+            tray.appendleft(first)
+            return None
+        self._arrivals += 1
+        first.arrival = self._arrivals
+        first.channel_name = self.name
+        first.phase = RUNNING
+        return first
 
     def crashed(self, attempt: Attempt, reason: ExitReason) -> list[Decision]:
         """What ran this attempt died, its worker lives: free the slot and re-dispatch the request."""

@@ -145,6 +145,13 @@ class ShowQueue:
 
 
 @attrs.frozen(eq=False, repr=False)
+class Declare:
+    """See to it that requests of these types are kept; gives the names of what was made for that."""
+
+    activity_types: tuple[str, ...]
+
+
+@attrs.frozen(eq=False, repr=False)
 class Deploy:
     """Let another router decide: a built-in one, or a routing function."""
 

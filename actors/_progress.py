@@ -38,6 +38,11 @@ class Progress:
         self._latest = (number, packed)
 
     @property
+    def report(self) -> tuple[int, bytes] | None:
+        """The latest report, and the number of the attempt that made it."""
+        return self._latest
+
+    @property
     def latest(self) -> bytes | None:
         """What was reported last."""
         latest = self._latest

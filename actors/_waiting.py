@@ -129,18 +129,18 @@ class WaitingRoom:
         self.count -= 1
         self.lines[conversation.activity_type].front.popleft()
 
-    def take_plain(self, types: tuple[str, ...]) -> Conversation | None:
-        """Take out the first request of these types, to be run, if it is one that needs nothing but a slot."""
+    def take_for(self, types: tuple[str, ...]) -> Conversation | bool:
+        """Take out the first request of these types, to be run. `True`: there is none. `False`: it needs more."""
         line = self.lines.get(types[0]) if len(types) == 1 else self._foremost(types)
         if line is None:
-            return None
+            return True
         first = line.front[0] if line.front else None
         if first is None or first.phase is not WAITING:
             first = line.first()
             if first is None:
-                return None
+                return True
         if not first.is_plain:
-            return None
+            return False
         line.front.popleft()
         self.count -= 1
         first.phase = RUNNING

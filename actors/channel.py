@@ -139,6 +139,8 @@ class ChannelActor(Membership):
                 return self._carry_out(self._state.token_due(gate))
             case orders.Routed():
                 return self._routed(message)
+            case orders.Declare():
+                return []  # a channel keeps what it is given
             case orders.Deploy(router):
                 return self._deploy(router)
             case orders.ListLetters():
@@ -268,22 +270,22 @@ class ChannelActor(Membership):
         Sends nothing, unless somebody listens: `None`, and nothing is done, where there is more to do than to move one
         request into a slot.
         """
-        book, state = self._book, self._state
-        tray = book.tray
-        if tray and book.listeners:
-            self.take_in()
-        elif tray:
-            state.absorb(tray)
-            if tray:
-                return None
-        conversation = attempt.conversation
+        book, conversation = self._book, attempt.conversation
         if not conversation.is_plain and (conversation.timers or conversation.try_timer is not None):
             return None
-        following = state.turn_over(attempt)
-        if book.listeners and following is not None:
-            self._announcer.tell_of_turn(attempt, following)
+        told = book.listeners
+        following = self._turn_over_told(attempt) if told else self._state.turn_over(attempt, self._tray)
         if following is True:
             book.waker = attempt.entry.nudge
+        return following
+
+    def _turn_over_told(self, attempt: Attempt) -> Attempt | bool | None:
+        """Do so where somebody listens, who is told of all that has come in first."""
+        if self._tray:
+            self.take_in()
+        following = self._state.turn_over(attempt)
+        if following is not None:
+            self._announcer.tell_of_turn(attempt, following)
         return following
 
     def _show_pressure(self) -> Pressure:

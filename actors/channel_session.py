@@ -156,6 +156,8 @@ class ChannelSession(Book):
         there anyway; else this thread does the channel's work itself.
         """
         tray, state = self.tray, self.state
+        if conversation.priority and not state.ranked:
+            state.ranked = True
         tray.append(conversation)
         if conversation.is_plain and not self.closed:
             waker = self.waker
@@ -203,7 +205,16 @@ class ChannelSession(Book):
 
     def serve(self, entry: WorkerEntry) -> Attempt | None:
         """Do the same as `look`, for an idle slot of this worker, on its own thread; most often that is little."""
-        return self._serve_slot(entry) or self.look(entry)
+        attempt = self._serve_slot(entry)
+        return attempt if attempt is not None or self._may_lie() else self.look(entry)
+
+    def _may_lie(self) -> bool:
+        """Whether the first in the tray can do nothing but wait; it is seen to when a slot is freed, as in `submit`."""
+        try:
+            first = self.tray[0]
+        except IndexError:
+            return False
+        return first.is_plain and first.activity_type in self.state.saturated and not self.closed
 
     def turn_over(self, attempt: Attempt) -> Attempt | bool | None:
         """Have the channel end an answered attempt at once, if it is free to do so; give the slot's next one.

@@ -247,7 +247,7 @@ class LinkedActor(ThreadingActor):
         if type(self).on_start is ThreadingActor.on_start:
             self._begun = self._started = self._life.claim()
         else:
-            self.actor_inbox.put_notice(_BEGIN)  # type: ignore[attr-defined]
+            self.actor_inbox.put_notice(TURN)  # type: ignore[attr-defined]
 
     def serve(self, budget: int) -> int:
         """Handle messages until there are none or the budget is spent; give back what is left of it.
@@ -344,7 +344,7 @@ class LinkedActor(ThreadingActor):
                 return self._notified(message)
             if kind is ExitSignal:
                 return self._exit_signalled(message)
-            return None if message is _BEGIN else self.on_receive(message)
+            return None if message is TURN else self.on_receive(message)
         if isinstance(message, _ActorStop):
             return self._stop_asked()
         return super()._handle_receive(message)
@@ -469,7 +469,8 @@ class LinkedActor(ThreadingActor):
                 send_exit(link.other(self.actor_ref), ExitSignal(link, down))
 
 
-_BEGIN = object()
+TURN = object()
+"""A message that says nothing, so that an actor takes a turn and sees where it stands."""
 
 _OUR_NAMES.update(("_clock", "_life", "_runtime"))
 _OUR_NAMES.update(name for name in vars(LinkedActor) if name.startswith("_") and not hasattr(ThreadingActor, name))

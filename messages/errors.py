@@ -79,6 +79,7 @@ __all__ = [
     "MessageTooLarge",
     "NoCurrentActivity",
     "NoWorkersAvailable",
+    "NotOverBroker",
     "ParticipantCrashed",
     "PayloadNotJson",
     "PayloadNotObject",
@@ -314,6 +315,10 @@ class ConfigError(LimenError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.setting}: {self.message}"
+
+
+class NotOverBroker(ConfigError):
+    """What was asked for takes one book over all workers, which an application at a broker does not have."""
 
 
 class DecodeError(LimenError, ValueError):

@@ -144,6 +144,11 @@ class QueueRow:
     types: tuple[TypeRow, ...] = ()
     """The activity types of which something waits, runs or is limited, by name."""
 
+    @property
+    def queue(self) -> str:
+        """Its name, as it is given to `Limen`."""
+        return self.channel_name.rpartition(".")[2]
+
 
 # --- many at once -------------------------------------------------------------------------------------------------
 # A frozen value is filled in by a function call for each field, which takes longer than all else about a snapshot of

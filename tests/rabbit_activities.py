@@ -4,13 +4,14 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 from drillkit import Marks
 from rabbithosts import Diary
 
-from limen import Retry, RetryableError, activity
+from limen import Retry, RetryableError, activity, current
 
 
 @attrs.frozen
@@ -157,3 +158,26 @@ def sockets() -> list[str]:
         with contextlib.suppress(OSError):
             found.append(str(entry.readlink()))
     return [each for each in found if each.startswith("socket:")]
+
+
+@activity(queue="work")
+def report(number: int) -> int:
+    """Say how far it has got, and end at once."""
+    current().progress(number)
+    return number
+
+
+@activity(queue="work")
+def report_and_hold(path: str) -> None:
+    """Say how far it has got before it is allowed to end, and after that."""
+    current().progress({"done": 1})
+    Diary(path).hold()
+    current().progress({"done": 2})
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float) -> None:
+    """Block until it holds."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, "it does not hold"
+        time.sleep(0.005)

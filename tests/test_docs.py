@@ -14,6 +14,9 @@ FENCE = re.compile(r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```$", re.MULTILI
 NO_RUN = "<!-- no-run -->"
 """On the line above a snippet: it shows signatures, not something to run."""
 
+FILE = "<!-- file: "
+"""On the line above a snippet: it is a file that the page's commands use. See tests/rabbitmq/test_rabbit_docs.py."""
+
 DOCUMENTS = sorted(
     path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")) if path.is_file()
 )
@@ -28,7 +31,7 @@ def _name(path: Path) -> str:
 def _runnable(text: str) -> Iterator[re.Match[str]]:
     for fence in FENCE.finditer(text):
         above = text[: fence.start()].rstrip().rpartition("\n")[2].strip()
-        if above != NO_RUN:
+        if above != NO_RUN and not above.startswith(FILE):
             yield fence
 
 
@@ -43,9 +46,10 @@ def _as_script(text: str) -> str:
 
 
 def test_snippets_keep_their_lines():
-    """A snippet lands on its own lines, without its indent; one marked `no-run` does not land at all."""
+    """A snippet lands on its own lines, without its indent; one marked `no-run`, or a file, does not land at all."""
     text = (
         f"Text.\n\n```python\na = 1\n```\n\n{NO_RUN}\n```python\nb = 2\n```\n\n- item\n\n  ```python\n  c = 3\n  ```\n"
+        f"\n{FILE}d.py -->\n```python\nd = 4\n```\n"
     )
 
     kept = {number: line for number, line in enumerate(_as_script(text).splitlines(), 1) if line}

@@ -11,17 +11,17 @@ import queue
 import sys
 import threading
 import time
+from _thread import LockType
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pykka import Future, Timeout
 
 from ...messages.errors import SelfAskError
 from .here import here
-from .watchdog import Watchdog
+from .watchdog import Watchdog, let_go
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -31,8 +31,8 @@ logger = logging.getLogger("limen")
 
 T = TypeVar("T")
 
-_Box = list[Callable[[], object]]
-"""A callback that is yet to be called, or nothing. Whoever takes it out calls it."""
+_Box = list[Callable[[], object] | LockType]
+"""Whom to tell, or nothing: a callback, or the lock at which somebody waits. Whoever takes it out tells him."""
 
 PENDING: Final = object()
 """In place of an answer that is yet to come."""
@@ -149,31 +149,33 @@ class Reply(Future[T]):
         else:
             self._watch(callback)
 
-    def _watch(self, callback: Callable[[], object]) -> _Box:
-        """Have a callback called by whoever answers; give the box from which it may be taken back."""
-        box = [callback]
+    def _watch(self, each: Callable[[], object] | LockType) -> _Box:
+        """Have a callback called, or a lock released, by whoever answers; give the box from which it may be taken."""
+        box = [each]
         boxes: deque[_Box] = self.__dict__.setdefault("_boxes", deque())
         boxes.append(box)
         self._watched = True
-        if self.done() and _taken(box):  # meanwhile, and whoever did so has not seen it
-            callback()
+        if self.value is not PENDING and self.done() and _taken(box):  # meanwhile, and whoever did so has not seen it
+            _tell(each)
         return box
 
     def _unwatch(self, box: _Box) -> None:
-        """Take a callback back, unless it is being called."""
+        """Take it back, unless whoever answers has taken it."""
+        if not box:
+            return
         _taken(box)
         with suppress(ValueError, IndexError):  # whoever answers is going through them
             self.__dict__["_boxes"].remove(box)  # or another empty one
 
     def _call_all(self) -> None:
-        """Call in the order of adding."""
+        """Tell those who wait, in the order in which they came."""
         boxes: deque[_Box] = self.__dict__["_boxes"]
         while boxes:
             try:
-                callback = boxes.popleft().pop()
+                each = boxes.popleft().pop()
             except IndexError:  # one that was taken back
                 continue
-            _call(callback)
+            _tell(each)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait without blocking the loop; outside a loop, behave as Pykka's future does."""
@@ -214,7 +216,7 @@ class Reply(Future[T]):
         self._refuse_self_ask()
         waiter = _new_lock()
         waiter.acquire()
-        box = self._watch(waiter.release)
+        box = self._watch(waiter)
         if _acquire(waiter, timeout):
             return True
         self._unwatch(box)
@@ -229,15 +231,14 @@ class Reply(Future[T]):
         while self.value is PENDING:
             waiter = _new_lock()
             waiter.acquire()
-            wake = partial(_release, waiter)
-            box = self._watch(wake)
-            watchdog.wake = wake
+            box = self._watch(waiter)
+            watchdog.waiter = waiter
             if watchdog.timer is None:
                 watchdog.start()
             try:
                 _acquire(waiter, None)
             finally:
-                watchdog.wake = None
+                watchdog.waiter = None
                 self._unwatch(box)
 
     def _refuse_self_ask(self) -> None:
@@ -271,18 +272,15 @@ def wait_all(replies: list[Reply[Any]], *, timeout: float | None = None) -> list
     return [reply.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic())) for reply in replies]
 
 
-def _call(callback: Callable[[], object]) -> None:
-    """Call it; its failure is logged and keeps no other from its call."""
+def _tell(each: Callable[[], object] | LockType) -> None:
+    """Let a waiter go, or call a callback, whose failure is logged and keeps no other from its call."""
+    if isinstance(each, LockType):
+        let_go(each)
+        return
     try:
-        callback()
+        each()
     except BaseException:  # SystemExit too: whoever sets the answer is not to end for whoever waited for it
         logger.exception("a callback of a future failed")
-
-
-def _release(waiter: _thread.LockType) -> None:
-    """Let a waiter go that somebody else may have let go by now."""
-    with suppress(RuntimeError):
-        waiter.release()
 
 
 def _taken(box: _Box) -> bool:
@@ -294,7 +292,7 @@ def _taken(box: _Box) -> bool:
     return True
 
 
-def _acquire(waiter: _thread.LockType, timeout: float | None) -> bool:
+def _acquire(waiter: LockType, timeout: float | None) -> bool:
     limit_s = -1.0 if timeout is None else max(0.0, min(timeout, _thread.TIMEOUT_MAX))
     if here.shield is not None and not here.draining:
         here.shield.lift()

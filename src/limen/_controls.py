@@ -24,6 +24,20 @@ class QueueControls:
         row: QueueRow = self._order(queue, orders.ShowQueue())
         return row
 
+    def queues(self) -> list[QueueRow]:
+        """Show all queues that have workers, or were used by this application. Copies, by name."""
+        return [self.queue(each) for each in self._names_of_queues()]
+
+    def declare(self, queue: str, activities: Iterable[Activity[..., Any] | str]) -> list[str]:
+        """Have a broker keep requests for these activities from now on, before the first worker comes; name its queues.
+
+        Without a broker there is nothing to make: a request waits for a worker only where it says so. Safe to repeat.
+        Raises `ConfigError`.
+        """
+        kinds = [_type_of(queue, each) for each in activities]
+        made: list[str] = self._order(queue, orders.Declare(tuple(dict.fromkeys(kinds))))
+        return made
+
     def pause(self, queue: str) -> None:
         """Let nothing start on a queue until `resume`.
 
@@ -88,6 +102,9 @@ class QueueControls:
         return pressure
 
     def _order(self, queue: str, order: object) -> Any:
+        raise NotImplementedError
+
+    def _names_of_queues(self) -> list[str]:
         raise NotImplementedError
 
 

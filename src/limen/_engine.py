@@ -76,6 +76,10 @@ class Engine(Protocol):
         """List a queue's live workers, wherever they are."""
         ...
 
+    def queues(self) -> list[str]:
+        """Name the queues that others serve, as far as there are others."""
+        ...
+
     def port(self, queue: str) -> Port:
         """Give the queue's port; made if need be."""
         ...
@@ -118,6 +122,10 @@ class EmbeddedEngine:
     def pool(self, queue: str) -> list[PoolRow]:
         """Read the channel's book."""
         return self._context.pool(dispatch_channel(self._namespace, queue))
+
+    def queues(self) -> list[str]:
+        """Name none: there are no others."""
+        return []
 
     def port(self, queue: str) -> Port:
         """Give the channel itself."""

@@ -27,7 +27,7 @@ from .handle import Handle, cancel_all, handle_of
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
 from .messages.drain import DrainReport, Waiting, check_drain
-from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining
+from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining, NotOverBroker
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -68,6 +68,8 @@ class Limen(QueueControls):
         self._recorder = recorder
         self._metrics = metrics
         self._engine = _engine_for(url, namespace, context)
+        if recorder is not None and not isinstance(self._engine, EmbeddedEngine):
+            raise NotOverBroker("recorder", "keeps what one process decides, and over a broker many do")
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
         self._open_ports: dict[str, Port] = {}
@@ -159,7 +161,8 @@ class Limen(QueueControls):
             _refuse_other(activity)  # type: ignore[unreachable]  # type checkers see to it, and not all use one
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         port.session.submit(call)
@@ -187,7 +190,8 @@ class Limen(QueueControls):
         """Make a dispatch, ready to be handed in. `dispatch` does so by itself, which is quicker."""
         given, named = activity.bind(args, kwargs)
         port = self._open_ports.get(activity.queue) or self._open_port(activity.queue)
-        call = self._new_call(activity, given, named, port, self._prefix, next(self._ids))
+        call = self._new_call()
+        call.begin(activity, given, named, port, self._prefix, next(self._ids))
         if self._recorder is not None:
             call.record_with(self._recorder)
         return call
@@ -300,6 +304,12 @@ class Limen(QueueControls):
             return self._port(queue).session.ask(order)
         except BusError as error:
             raise ChannelLifecycleError(f"{self.namespace}/{queue}", str(error)) from error
+
+    def _names_of_queues(self) -> list[str]:
+        with self._lock:
+            self._refuse_closed("*")
+            used = list(self._ports)
+        return sorted({*used, *self._engine.queues()})
 
     # --- watching -----------------------------------------------------------------------------------------------
 

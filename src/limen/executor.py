@@ -23,7 +23,7 @@ from .activity import Activity
 from .actors._patience import wait_patiently
 from .actors.runtime import runtime
 from .handle import cancel_all
-from .messages.errors import ChannelLifecycleError, ConfigError, LimenError
+from .messages.errors import ChannelLifecycleError, ConfigError, LimenError, NotOverBroker
 
 if TYPE_CHECKING:
     from ._call import Call
@@ -223,7 +223,9 @@ def make_executor(
     if not name:
         raise ConfigError("name", "must be a non-empty str")
     if not isinstance(app._engine, EmbeddedEngine):  # noqa: SLF001 - the face's own
-        raise ConfigError("executor", "runs calls in this process and its children; over a broker, dispatch activities")
+        raise NotOverBroker(
+            "executor", "runs calls in this process and its children; over a broker, dispatch activities"
+        )
     slots = _default_workers(kind) if max_workers is None else max_workers
     activity: Activity[..., Any] = Activity(call, queue, name, Options(max_crashes=_RERUNS if rerun else 1))
     with _making:

@@ -14,7 +14,7 @@ from .actors._patience import wait_patiently
 from .actors._progress import unpack
 from .actors.attempt import Boxed
 from .actors.conversation import NEW, Conversation
-from .actors.runtime import here, runtime
+from .actors.runtime import PENDING, here, runtime
 from .messages.activities import Completed
 from .messages.attempts import AttemptView
 from .messages.bus_errors import BusError
@@ -105,15 +105,16 @@ class Handle(Generic[R]):
         cause, `PoisonActivity`, `NoWorkersAvailable`, `ActivityTimedOut`, `ActivityCancelled`, `QueueFull`, or
         `ShutDown`, a `ChannelLifecycleError`, when the dispatcher was closed.
         """
-        box: Any = self._conversation.value
+        conversation = self._conversation
+        if conversation.value is PENDING and not self.wait(timeout):
+            raise self._late(timeout)
+        box: Any = conversation.value
         if type(box) is tuple:  # which it is where the worker is in this process and all went well
             return box[0]  # type: ignore[no-any-return]
-        if not self.wait(timeout):
-            raise self._late(timeout)
         try:
-            return _value(self._conversation.reply.get(timeout=0))  # type: ignore[no-any-return]
+            return _value(conversation.reply.get(timeout=0))  # type: ignore[no-any-return]
         except (ActorDeadError, BusError):  # told in words of the caller's
-            return _value(self._conversation.result(timeout=0))  # type: ignore[no-any-return]
+            return _value(conversation.result(timeout=0))  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Block as `result` does, and give the error instead of raising it; `None` if there was none."""

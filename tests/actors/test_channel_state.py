@@ -323,6 +323,56 @@ def test_a_slot_that_nobody_waits_for_is_free():
     assert (first.phase, worker.in_flight) == (CLOSED, 0)
 
 
+def test_a_slot_takes_the_next_one_from_the_tray_where_nobody_waits():
+    """DP-18: as if it had been submitted and had waited."""
+    worker = make_worker()
+    book = _book(worker)
+    first, second = make_conversation("c-1", plain=True), make_conversation("c-2", plain=True)
+    book.submit(first, second)
+    tray = deque(make_conversation(f"t-{number}", plain=True) for number in range(2))
+
+    following: Attempt | bool | None = first.attempts[0]
+    order = []
+    while isinstance(following, Attempt):
+        following = book.state.turn_over(following, tray)
+        order.append(following.conversation.id if isinstance(following, Attempt) else following)
+
+    assert order == ["c-2", "t-0", "t-1", True]
+    assert (worker.in_flight, book.state.waiting.count, second.arrival) == (0, 0, 2)
+
+
+def test_who_came_with_a_priority_is_not_left_behind_in_the_tray():
+    """DP-18: those in the tray are put in order first."""
+    worker = make_worker()
+    book = _book(worker)
+    first = make_conversation("c-1", plain=True)
+    book.submit(first, make_conversation("c-2", plain=True))
+    book.state.ranked = True
+    tray = deque(make_conversation(f"t-{priority}", plain=True, priority=priority) for priority in (0, 3))
+
+    following = book.state.turn_over(first.attempts[0], tray)
+
+    assert isinstance(following, Attempt)
+    assert (following.conversation.id, names(book.state.waiting.all())) == ("t-3", ["c-2", "t-0"])
+
+
+@pytest.mark.parametrize("of", ["another type", "a recorder"])
+def test_what_is_in_the_tray_for_others_goes_the_usual_way(of):
+    """DP-18, DP-09: the slot takes nothing that it may not have, and nothing before its turn."""
+    worker = make_worker()
+    book = _book(worker)
+    first = make_conversation("c-1", plain=True)
+    book.submit(first, make_conversation("c-2", plain=True))
+    attempt = book.state.turn_over(first.attempts[0])
+    assert isinstance(attempt, Attempt)
+    kind = "other" if of == "another type" else "encode"
+    other = make_conversation("t-0", kind, plain=of != "a recorder")
+    tray = deque([other, make_conversation("t-1", plain=True)])
+
+    assert book.state.turn_over(attempt, tray) is None
+    assert (names(tray), attempt in worker.attempts, book.state.waiting.count) == (["t-0", "t-1"], True, 0)
+
+
 def _with_manual_slots(book, worker):
     book.do(book.state.set_manual(worker, 1))
 

@@ -110,9 +110,12 @@ class Channel(RuleBasedStateMachine):
             tray.append(_request(f"c-{len(self.conversations) + 1}", kind, priority, sort, number))
             self.conversations.append(tray[-1])
         idle = [entry for entry in self.state.candidates if not entry.attempts]
+        self.state.ranked = self.state.ranked or any(each.priority for each in tray)
         if idle and (attempt := self.state.admit(tray[0], self.pick(requests[0][3], idle))) is not None:
             assert attempt.conversation is tray.popleft()
             self.do([attempt])
+        if self.in_flight and requests[0][3] % 2:
+            self._has(requests[0][3], DONE, swap=True, tray=tray)
         while tray:
             self.state.absorb(tray)
             if tray:
@@ -274,7 +277,9 @@ class Channel(RuleBasedStateMachine):
     def _fails(self, number: int) -> None:
         self._has(number, Failed(ValueError("no")), swap=False)
 
-    def _has(self, number: int, result: Completed | Failed, *, swap: bool) -> None:
+    def _has(
+        self, number: int, result: Completed | Failed, *, swap: bool, tray: deque[Conversation] | None = None
+    ) -> None:
         """A slot has a result. The caller is answered before the channel knows, where nothing is to be recorded."""
         attempt = self.pick(number, self.in_flight)
         attempt.started_s = 1.0
@@ -284,9 +289,13 @@ class Channel(RuleBasedStateMachine):
             self.untold.append((attempt, result, False))
             return
         self.answered[conversation] += 1
-        following = self.state.turn_over(attempt) if swap else None
+        tray = deque() if tray is None else tray
+        following = self.state.turn_over(attempt, tray) if swap else None
         if isinstance(following, Attempt):
             self.do([following])
+            types, taken = following.entry.capacity.activity_types, following.conversation.priority
+            passed = [each for each in tray if not types or each.activity_type in types]
+            assert all(each.priority <= taken for each in passed), "it jumped the queue"
         elif following is None:
             attempt.outcome = (result, True)
             self.untold.append((attempt, result, True))

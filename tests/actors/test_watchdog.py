@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from limen.actors.runtime import Reply, runtime
-from limen.actors.runtime.watchdog import LOOK_S, Watchdog
+from limen.actors.runtime.watchdog import LOOK_S, Watchdog, let_go
 
 
 class Calls:
@@ -27,24 +27,26 @@ class Calls:
 
 def test_it_looks_as_long_as_somebody_waits():
     """Each look wakes the waiter; the first that finds nobody is the last."""
-    calls, woken = Calls(), []
+    calls, waiter = Calls(), threading.Lock()
     watchdog = Watchdog(calls.later)
-    watchdog.wake = lambda: woken.append(1)
+    watchdog.waiter = waiter
     watchdog.start()
-    calls.fire()
-    calls.fire()
-    assert (len(woken), len(calls.pending)) == (2, 1)
+    for _ in range(2):
+        waiter.acquire()
+        calls.fire()
+        assert not waiter.locked()
+    assert len(calls.pending) == 1
 
-    watchdog.wake = None
+    watchdog.waiter = None
     calls.fire()
-    assert (len(woken), calls.pending, watchdog.timer) == (2, [], None)
+    assert (calls.pending, watchdog.timer) == ([], None)
 
 
 def test_of_two_that_were_started_one_goes_on():
     """Whoever begins to wait just as it stops starts another; the older one ends."""
     calls = Calls()
     watchdog = Watchdog(calls.later)
-    watchdog.wake = lambda: None
+    watchdog.waiter = threading.Lock()
     watchdog.start()
     watchdog.start()
     calls.fire()
@@ -60,7 +62,7 @@ def test_a_wait_that_is_woken_for_nothing_goes_on():
         def start(self):
             rounds.release()
             self.timer = None
-            threading.Thread(target=self.wake if rounds._value < 3 else lambda: reply.set("done")).start()
+            threading.Thread(target=self.waiter.release if rounds._value < 3 else lambda: reply.set("done")).start()
 
     reply.wait_on_main(Impatient(lambda *_: None))
     assert reply.get() == "done"
@@ -75,7 +77,8 @@ def test_an_answer_and_a_look_at_once_do_no_harm():
 
         class Hasty(Watchdog):
             def start(self, reply=reply, threads=threads):
-                threads += [threading.Thread(target=self.wake), threading.Thread(target=reply.set, args=(1,))]
+                look = threading.Thread(target=let_go, args=(self.waiter,))
+                threads += [look, threading.Thread(target=reply.set, args=(1,))]
                 self.timer = threads
                 for thread in threads:
                     thread.start()
@@ -102,6 +105,6 @@ def test_a_signal_is_heard_while_the_main_thread_waits():
             reply.wait_on_main(watchdog)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert watchdog.wake is None
+    assert watchdog.waiter is None
     reply.set("late")
     assert reply.get() == "late"

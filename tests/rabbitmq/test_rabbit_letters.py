@@ -17,7 +17,7 @@ from limen import (
     UnknownDeadLetter,
     activity,
 )
-from limen.messages.activities import ActivityRequest
+from limen.messages.activities import ActivityRequest, Completed
 from limen.messages.payloads import Payload
 from limen.rabbitmq import codec, topology
 
@@ -170,6 +170,35 @@ def test_what_is_no_request_cannot_be_tried_again(broker, vhost, host):
         host.requeue("work", "bad")
     host.discard("work", "bad")
     assert host.dead_letters("work") == ()
+
+
+def test_what_came_back_to_the_broker_is_not_held_against_a_suspect(broker, vhost, url):
+    """Consumers that end in good order give requests back too: only a death while it ran alone makes it poison."""
+    route = topology.Route("aion.dispatch.default.work", "double", topology.Lane.SUSPECT)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.exchange_declare(topology.DISPATCH, "direct", durable=True)
+        channel.queue_declare(route.key, durable=True, arguments=route.queue.arguments)
+        channel.queue_bind(route.key, topology.DISPATCH, route.key)
+        replies = channel.queue_declare("", exclusive=True).method.queue
+        body = codec.write_request("odd", ActivityRequest("double", Payload(b"[[4],{}]", "application/json")), 0)
+        headers = codec.write_treatment(codec.Treatment(host_deaths=2))
+        properties = pika.BasicProperties(content_type=codec.REQUEST, headers=headers, reply_to=replies)
+        channel.basic_publish(topology.DISPATCH, route.key, body, properties, mandatory=True)
+        for _ in range(5):
+            method, _, _ = channel.basic_get(route.key)
+            assert method is not None
+            channel.basic_nack(method.delivery_tag, requeue=True)
+
+        with Limen(url) as host:
+            host.worker("work", [acts.double])
+            _, _, outcomes = next(channel.consume(replies, inactivity_timeout=TIMEOUT_S))
+            assert outcomes is not None, "there is no outcome"
+            (outcome,) = codec.read_outcomes(outcomes)
+            assert host.dead_letters("work") == ()
+
+    assert outcome.result == Completed(Payload(b"8", "application/json"))
 
 
 def test_what_kills_its_hosts_is_poison_and_its_neighbours_are_not(url, asker, tmp_path):

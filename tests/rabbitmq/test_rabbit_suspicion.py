@@ -1,5 +1,8 @@
 """Blame for the deaths of hosts, and solitude: who is run alone, when that begins, and who is given up."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,9 @@ from hypothesis import strategies as st
 from limen.rabbitmq._ledger import Held
 from limen.rabbitmq._solitude import PATIENCE_S, Solitude
 from limen.rabbitmq._suspicion import Verdict, judge
+from limen.rabbitmq.codec import Treatment
 from limen.rabbitmq.parcels import Delivery
+from limen.rabbitmq.suspects import Suspects
 from limen.rabbitmq.topology import Lane, Route
 
 
@@ -153,3 +158,149 @@ def test_doors_that_close_too_late_are_of_no_use(around, solitude):
     late()
 
     assert "begin two" not in around.said
+
+
+class Bench:
+    """A host that notes what is done with a request."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def begin(self, each):
+        """Let it run."""
+        self.said.append(f"begin {each.name}")
+
+    def pass_on(self, each, route, treatment=None):
+        """Put it elsewhere."""
+        deaths = treatment.host_deaths if treatment is not None else None
+        self.said.append(f"pass {each.name} to {route.lane} with {deaths}")
+
+    def condemn(self, each, deaths):
+        """Give it up."""
+        self.said.append(f"condemn {each.name} for {deaths}")
+
+    def forget(self, each):
+        """Know nothing of it."""
+        self.said.append(f"forget {each.name}")
+
+    def hand_back_but(self, each):
+        """Send others back."""
+
+    def count(self):
+        """Count what is held."""
+        return 1
+
+
+class Intake:
+    """Consumers that are closed at once, on a connection or none."""
+
+    def __init__(self) -> None:
+        self.session = SimpleNamespace(number=1)
+        self.problem: str | None = None
+
+    def add_lane(self, _):
+        """Know it already."""
+        return False
+
+    def when_ready(self, then):
+        """Say what there is to say."""
+        then(self.problem)
+
+    def shut(self, then):
+        """Close."""
+        then()
+
+    def reopen(self):
+        """Open."""
+
+
+class Notes:
+    """Trials, noted in memory."""
+
+    def __init__(self) -> None:
+        self.trials: int | None = 0
+        self.problem: str | None = None
+
+    def count(self, _, then):
+        """Count them."""
+        then(self.trials)
+
+    def begin(self, _, then):
+        """Note one more, if that can be."""
+        then(self.problem)
+
+    def end(self, _):
+        """Forget them."""
+        self.trials = 0
+
+
+@pytest.fixture
+def court():
+    """All that takes part, and what is to be done later."""
+    bench, intake, notes, later = Bench(), Intake(), Notes(), []
+    io: Any = SimpleNamespace(later=lambda _, again: later.append(again))
+    around: Any = (bench, io, intake, notes, lambda _: None)
+    suspects = Suspects(*around)
+    return SimpleNamespace(bench=bench, intake=intake, notes=notes, later=later, suspects=suspects)
+
+
+def suspect(name: str = "one", *, lane: Lane = Lane.SUSPECT, lost: int = 0) -> Held:
+    """Make a request that hosts died with."""
+    delivery = Delivery(queue="q", consumer="c", tag=1, session=1, body=b"", headers={"x-delivery-count": lost})
+    call = SimpleNamespace(activity_type="t")
+    return Held(name, Route("c", "t", lane), delivery, call=call, treatment=Treatment(host_deaths=2 if lane else 0))
+
+
+def test_deaths_while_it_ran_alone_are_what_counts_against_a_suspect(court):
+    """However often the broker got it back."""
+    court.suspects.take(suspect(lost=9), is_isolated=False)
+    court.notes.trials = 1
+    court.suspects.take(suspect("two"), is_isolated=False)
+
+    assert court.bench.said == ["begin one", "condemn two for 3"]
+
+
+def test_one_that_ends_with_its_host_alive_is_acquitted(court):
+    """Nothing is held against it any more, whatever the outcome; nor where its host leaves in good order."""
+    court.notes.trials = 1
+    court.suspects.acquit(suspect(lane=Lane.NORMAL))
+    assert court.notes.trials == 1
+    court.suspects.acquit(suspect())
+    assert court.notes.trials == 0
+
+    court.suspects.take(suspect(), is_isolated=False)
+    court.notes.trials = 1
+    court.suspects.leave()
+    assert court.notes.trials == 0
+
+
+def test_what_cannot_be_noted_now_is_tried_later(court):
+    """A suspect does not begin before its trial has been noted."""
+    court.notes.problem = "no disk"
+    court.suspects.take(suspect(), is_isolated=False)
+    assert (court.bench.said, len(court.later)) == ([], 1)
+
+    court.notes.problem = None
+    court.later.pop()()
+    assert court.bench.said == ["begin one"]
+
+
+def test_what_cannot_be_set_apart_now_is_set_apart_later(court):
+    """It does not run where it came from."""
+    court.intake.problem = "no disk"
+    court.suspects.take(suspect(lane=Lane.NORMAL, lost=2), is_isolated=False)
+    assert court.bench.said == []
+
+    court.intake.problem = None
+    court.later.pop()()
+    assert court.bench.said == ["pass one to suspect with 2"]
+
+
+@pytest.mark.parametrize("session", [None, SimpleNamespace(number=2)])
+def test_what_came_over_a_connection_that_is_gone_is_forgotten(court, session):
+    """The broker has it back, and it may come again."""
+    court.intake.session, court.intake.problem, court.notes.trials = session, "gone", None
+    court.suspects.take(suspect("one"), is_isolated=False)
+    court.suspects.take(suspect("two", lane=Lane.NORMAL, lost=2), is_isolated=False)
+
+    assert court.bench.said == ["forget one", "forget two"]

@@ -8,6 +8,7 @@ from simkit import QUEUE, Flaw, books, double
 import limen
 from limen import Limen, activity
 from limen.actors.context import WorkerContext
+from limen.actors.linking import ask
 from limen.actors.links import LinkedActor
 from limen.actors.runtime import runtime
 from limen.messages.activities import WorkerCapacity
@@ -100,6 +101,31 @@ def test_a_crash_breaks_off_what_an_actor_does():
             reply.get(timeout=1)
         assert sim.dead(one)
         assert not sim.crash(one)
+
+
+class Sleeper(LinkedActor):
+    """Takes its time over an answer, on the thread of whoever lent it a turn."""
+
+    never_blocks = True
+
+    def on_receive(self, message):
+        limen.sleep(1.0)
+        return message
+
+
+def test_an_actor_that_is_crashed_on_a_lent_turn_leaves_no_task():
+    """It has ended, its asker is told, and its own task ends too although nothing comes for it any more."""
+    with Simulation() as sim:
+        ref = Sleeper.start()
+        sim.settle()
+        asking = runtime().start_thread(lambda: ask(ref, "hello"), "asker")
+        sim.run(until=lambda: sim.handling(ref) is not None)
+        assert sim.crash(ref)
+        asking.join()
+        sim.settle()
+
+        assert not ref.is_alive()
+        assert sim.names == []
 
 
 def test_held_messages_arrive_in_order_when_released():

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .dead import dead
 from .demo import demo
 from .dispatch import dispatch
+from .look import pool, queues
+from .operate import declare, pause, resume
 from .worker import worker
 
 app = typer.Typer(
@@ -17,8 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Hands typed activities to supervised workers: inside one process, or between machines over RabbitMQ.",
 )
-for _command in (demo, worker, dispatch):
+for _command in (demo, worker, dispatch, pool, queues, declare, pause, resume):
     app.command()(_command)
+app.add_typer(dead, name="dead")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from .. import Limen
 from ..messages.errors import ConfigError, InvalidArgument, InvalidChannelName, LimenError
+from ._target import load_application
 
 WRONG = 1
 """The exit status when something went wrong that was well asked for."""
@@ -24,6 +25,11 @@ Url = Annotated[
 ]
 Namespace = Annotated[
     str, typer.Option(envvar="LIMEN_NAMESPACE", show_envvar=True, help="The namespace of the queues.")
+]
+Queue = Annotated[str, typer.Argument(help="The queue.")]
+AppTarget = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:NAME", help="An application of your own, in place of one at --url."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -46,8 +52,12 @@ def complaint(error: object, status: int) -> typer.Exit:
 
 
 @contextmanager
-def application(url: str | None, namespace: str) -> Iterator[Limen]:
-    """Give the application at a broker. Raises `ConfigError` without one."""
+def application(url: str | None, namespace: str, target: str | None = None) -> Iterator[Limen]:
+    """Give an application: the one at a broker, or the one that `target` names. Raises `ConfigError` without one."""
+    if target is not None:
+        with load_application(target) as app:
+            yield app
+        return
     if not url:
         raise ConfigError("--url", "work comes from other processes, over a broker; give its URL, or set LIMEN_URL")
     with Limen(url, namespace=namespace) as app:
@@ -56,7 +66,27 @@ def application(url: str | None, namespace: str) -> Iterator[Limen]:
 
 def show(value: Any) -> None:
     """Print a value as one JSON document."""
-    typer.echo(json.dumps(plain(value), indent=2 if sys.stdout.isatty() else None))
+    typer.echo(json.dumps(plain(value), indent=2 if _is_terminal() else None))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: drawn on a terminal, else a line for each row, with tabs, for whatever reads it."""
+    if not _is_terminal():
+        for row in (columns, *rows):
+            typer.echo("\t".join(" ".join(str(each).split()) for each in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*(Text(str(each)) for each in row))
+    Console().print(drawn)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .. import Activity
+from .. import Activity, Limen
 from ..messages.errors import ConfigError
 
 
@@ -35,6 +35,22 @@ def load_activity(target: str) -> Activity[..., Any]:
     if len(found) == 1:
         return found[0]
     raise ConfigError(target, f"must name one activity, as in {target.removesuffix(':' + name)}:{found[0].name}")
+
+
+def load_application(target: str) -> Limen:
+    """Give the application that `module:name` names: a `Limen`, or what a function that takes nothing makes.
+
+    A module stands for the only one in it. Raises `ConfigError`.
+    """
+    module, found = _load(target)
+    if found is module:
+        apps = {id(each): each for each in vars(module).values() if isinstance(each, Limen)}
+        found = next(iter(apps.values())) if len(apps) == 1 else None
+    if callable(found) and not isinstance(found, Limen | Activity):
+        found = found()
+    if not isinstance(found, Limen):
+        raise ConfigError("--app", f"{target} must name a Limen, or a function that makes one")
+    return found
 
 
 def _load(target: str) -> tuple[ModuleType, Any]:

@@ -10,6 +10,7 @@ import typer
 from .. import Activity, Handle, Limen
 from ..messages.errors import ConfigError, LimenError
 from ._common import WRONG, AsJson, Namespace, Url, complaint, plain, plain_errors, show
+from ._leaving import leave_to_broker
 from ._target import load_activity
 
 
@@ -44,6 +45,7 @@ def dispatch(
             if wait:
                 _show_outcome(activity, handle, timeout, as_json=as_json)
             else:
+                leave_to_broker(app, handle)
                 _show_accepted(handle, as_json=as_json)
 
 

@@ -41,6 +41,8 @@ class Held:
     """Whether its outcome is known, and on its way."""
     told: int = 0
     """Of how many of its attempts the asker has been told."""
+    reported: tuple[int, bytes] | None = attrs.field(default=None, repr=False)
+    """Of which progress."""
 
 
 class Remembered:

@@ -86,6 +86,10 @@ class Outbox:
                 late.append(parcel)
         return [(parcel, NotConfirmed(reason, parcel.sent > 0)) for parcel in late]
 
+    def parcels(self) -> list[Parcel]:
+        """List all that the broker is not known to have."""
+        return [*self.waiting, *self._unconfirmed.values()]
+
     def next_deadline_s(self) -> float:
         """Say when the first of them will be late."""
         pending = (*self.waiting, *self._unconfirmed.values())

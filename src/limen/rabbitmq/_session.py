@@ -107,6 +107,17 @@ class Session:
 
         self._aside(steps, then)
 
+    def delete(self, name: str) -> None:
+        """Delete a queue, if it is there."""
+
+        def steps(channel: Channel, done: Callable[[Any], object]) -> None:
+            def deleted(_: Any) -> None:
+                done(None)
+
+            channel.queue_delete(name, callback=deleted)
+
+        self._aside(steps, _nothing)
+
     def look(self, name: str, then: Callable[[int | None, int], object]) -> None:
         """Ask for a queue's consumers and messages; `then(None, 0)` if there is no such queue."""
         seen: list[tuple[int, int]] = []

@@ -44,8 +44,14 @@ class Solitude:
     _now: Callable[[], float]
     _alone: Held | None = None
     _is_closed: bool = False
-    _has_begun: bool = False
+    _is_decided: bool = False
+    """Whether it has begun, or is on its way to another host."""
     _since_s: float = 0.0
+
+    @property
+    def alone(self) -> Held | None:
+        """What runs alone, or is to."""
+        return self._alone
 
     @property
     def is_wanted(self) -> bool:
@@ -57,7 +63,7 @@ class Solitude:
         if self._alone is not None:
             self._around.send_away(held)
             return
-        self._alone, self._is_closed, self._has_begun, self._since_s = held, False, False, self._now()
+        self._alone, self._is_closed, self._is_decided, self._since_s = held, False, False, self._now()
 
         def closed() -> None:
             if self._alone is held:
@@ -69,12 +75,13 @@ class Solitude:
     def look(self) -> None:
         """See whether the time has come. Called whenever something has ended, and now and then."""
         alone = self._alone
-        if alone is None or self._has_begun:
+        if alone is None or self._is_decided:
             return
         if self._is_closed and not self._around.others(alone):
-            self._has_begun = True
+            self._is_decided = True
             self._around.begin(alone)
         elif self._now() - self._since_s > PATIENCE_S:
+            self._is_decided = True
             self._around.send_away(alone)
 
     def ended(self, held: Held) -> None:

@@ -30,8 +30,9 @@ class Verdict(Enum):
 def judge(*, is_apart: bool, lost: int, deaths_before: int, max_crashes: int, is_isolated: bool) -> Verdict:
     """Decide.
 
-    `is_apart`: it comes from among those that run alone. `lost`: how many hosts died with it since it was put where it
-    comes from; `deaths_before`: how many before that. `is_isolated`: what runs it here dies without its host.
+    `is_apart`: it comes from among those that run alone. `lost`: then how many hosts died while they ran it alone, else
+    how often the broker got it back; `deaths_before`: how many hosts died with it before it was set apart.
+    `is_isolated`: what runs it here dies without its host.
     """
     if is_apart and lost and deaths_before + lost >= max_crashes:
         return Verdict.POISON

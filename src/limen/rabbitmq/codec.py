@@ -165,6 +165,8 @@ class Outcome:
     attempts: tuple[AttemptView, ...] = ()
     errors: tuple[BaseException, ...] = ()
     crashes: int = 0
+    progress: tuple[int, bytes] | None = None
+    """The latest report, and the number of the attempt that made it."""
     work: Work | None = None
     """What it is found by when its asker has gone; `None` if it has no key."""
 
@@ -188,6 +190,9 @@ def write_outcome(outcome: Outcome) -> bytes:
         made["errors"] = [errors_on_wire.to_wire(each) for each in outcome.errors]
     if outcome.crashes:
         made["crashes"] = outcome.crashes
+    if outcome.progress is not None:
+        number, packed = outcome.progress
+        made["progress"] = [number, packed.decode()]
     if outcome.work is not None:
         made["work"] = attrs.astuple(outcome.work)
     return dumps(made)
@@ -227,6 +232,7 @@ def _outcome(value: Any, host: str) -> Outcome:
         attempts=tuple(read_attempt(each, host) for each in attempts),
         errors=tuple(errors_on_wire.from_wire(each) for each in errors),
         crashes=crashes,
+        progress=read_progress(fields["progress"]) if "progress" in fields else None,
         work=_work(fields["work"]) if "work" in fields else None,
     )
 
@@ -237,6 +243,17 @@ def _work(value: Any) -> Work:
             return Work(channel, kind, key)
         case _:
             raise DecodeError("work", "must name channel, type and key")
+
+
+def read_progress(value: Any) -> tuple[int, bytes]:
+    """Read the number of an attempt, and what it reported last, as JSON. Raises `DecodeError`."""
+    match value:
+        case [int(number), str(text)] if not isinstance(number, bool):
+            packed = text.encode(errors="replace")
+            _loads(packed, "progress")
+            return number, packed
+        case _:
+            raise DecodeError("progress", "must hold the number of an attempt, and what it reported")
 
 
 def write_attempt(attempt: AttemptView) -> list[Any]:

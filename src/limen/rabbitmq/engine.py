@@ -41,6 +41,7 @@ from .operations import Operations
 from .pausing import Pausing
 from .port import RabbitPort
 from .requester import Asked, Requester
+from .sharing import Sharing
 from .topology import Lane, Route
 from .url import Address
 
@@ -72,6 +73,7 @@ class RabbitEngine:
         self._requester = Requester(
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
+        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
         self._collecting = Collecting(self._io, self._desk, self._requester, namespace)
         self._host = Host(
             self._io,
@@ -114,6 +116,17 @@ class RabbitEngine:
         """List the workers of all hosts. Blocks for a moment. Raises `ChannelLifecycleError`."""
         return self._operations.pool(topology.channel_of(self._namespace, queue))
 
+    def queues(self) -> list[str]:
+        """Name the queues that somebody serves. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        return [channel.rpartition(".")[2] for channel in self._operations.channels()]
+
+    def leave(self, call: Asked, timeout_s: float) -> bool:
+        """Wait until the broker has a request, and no longer; `False` if it has an outcome already.
+
+        Whoever is to have its result must collect it. Raises `BrokerError` when the time is up.
+        """
+        return self._requester.leave(call, timeout_s)
+
     def port(self, queue: str) -> Port:
         """Give the way to the broker for one queue."""
         return RabbitPort(self, self._operations, topology.channel_of(self._namespace, queue), self._local.port(queue))
@@ -154,6 +167,7 @@ class RabbitEngine:
             raise
         finally:
             left += self._requester.close()
+            self._host.leave()
             self._io.close(timeout_s)
             self._desk.close(timeout_s)
         ours = {each.conversation_id for each in left}
@@ -225,13 +239,22 @@ class RabbitEngine:
     # --- for the ports ------------------------------------------------------------------------------------------
 
     def submit(self, call: Call, channel: str) -> None:
-        """Send a request to the broker."""
-        self._requester.submit(call, channel)
+        """Send a request to the broker, or join it to one of the same key."""
+        (self._requester.submit if call.key is None else self._sharing.submit)(call, channel)
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up; if it is in this process, with no way in between."""
-        self._host.cancel_here(call.id)
-        self._requester.cancel(call)
+    def cancel(self, calls: Sequence[Asked]) -> None:
+        """Give calls up; those that are in this process, with no way in between."""
+        alone = [each for each in calls if each.follows is None]
+        for each in calls:
+            if each.follows is None:
+                self._host.cancel_here(each.id)
+            else:
+                self._sharing.cancel(each)
+        self._requester.cancel_all(alone)
+
+    def remember(self, channel: str, keys: int | None, ttl_s: float | None) -> None:
+        """Remember so many ends of keyed work, for so long."""
+        self._sharing.remember(channel, keys, ttl_s)
 
 
 def _name_of_process() -> str:

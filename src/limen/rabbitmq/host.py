@@ -11,12 +11,10 @@ import functools
 import logging
 import queue
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-import attrs
+from typing import Protocol
 
 from .._engine import Port
 from .._workers import ExecutorKind
@@ -29,12 +27,9 @@ from ..messages.dead_letters import DeadLetter
 from ..messages.errors import (
     ActivityCancelled,
     BrokerError,
-    BusError,
-    ChannelLifecycleError,
     DecodeError,
     LimenError,
     MessageTooLarge,
-    NoWorkersAvailable,
     PoisonActivity,
 )
 from . import codec, topology
@@ -42,15 +37,16 @@ from ._credit import Worker
 from ._intake import Intake
 from ._ledger import Held, Ledger
 from ._session import Session, Then
-from ._solitude import Solitude
-from ._suspicion import Verdict, judge
 from .codec import Treatment
 from .dead import LETTER, Letter, read_letter, spoilt
-from .host_call import HostCall
+from .host_call import HostCall, is_not_ours, write_end
 from .io import BrokerIO
+from .news import news_of
 from .outgoing import Outgoing
 from .parcels import Delivery, Done
-from .topology import Lane, Route
+from .suspects import Suspects
+from .topology import Route
+from .trials import Trials
 
 logger = logging.getLogger("limen")
 
@@ -97,8 +93,7 @@ class Host:
         self._kinds: dict[tuple[str, str], ExecutorKind] = {}
         """By channel and id too, of all that ever were."""
         self._outgoing = Outgoing(io, namespace, process, self._drop)
-        self._solitude = Solitude(self, runtime().now)
-        self._announce_lane = announce_lane
+        self._suspects = Suspects(self, io, self._intake, Trials(io, lambda: self._intake.session), announce_lane)
         self._census = census
         self._learn = learn
         """Finds out what is known of a channel that this process begins to serve."""
@@ -189,21 +184,14 @@ class Host:
         self._intake.add_lane(route)
 
     def _looked(self) -> dict[Route, int]:
-        """Tell what workers have been given, and count what pauses between two tries and so uses no slot."""
+        """Tell how far requests have got, and count what pauses between two tries and so uses no slot."""
         parked: Counter[Route] = Counter()
-        news: dict[str, list[list[Any]]] = defaultdict(list)
         for held in self._ledger.held.values():
-            call = held.call
-            if call is None or held.answered:
-                continue
-            if call.phase is PAUSED:
+            if held.call is not None and not held.answered and held.call.phase is PAUSED:
                 parked[held.route] += 1
-            if held.delivery.reply_to and (attempts := call.history()[held.told :]):
-                news[held.delivery.reply_to] += [[call.id, *codec.write_attempt(each)] for each in attempts]
-                held.told += len(attempts)
-        for reply_to, begun in news.items():
-            self._outgoing.tell(reply_to, begun)
-        self._solitude.look()
+        for news in news_of(self._ledger.held.values()):
+            self._outgoing.tell(news)
+        self._suspects.look()
         return parked
 
     # --- requests -----------------------------------------------------------------------------------------------
@@ -234,7 +222,7 @@ class Host:
         if message.conversation_id in self._ledger.cancelled:
             self._drop(held)
             return
-        self._judge(held)
+        self._suspects.take(held, is_isolated=self._is_isolated(route))
 
     def _open(self, delivery: Delivery) -> tuple[bytes, Treatment, DeadLetter | None]:
         """Give the request in a message, how it is to be treated, and the dead letter that it was."""
@@ -248,29 +236,6 @@ class Host:
             return delivery.body, treatment, None
         letter = read_letter(delivery.body)
         return letter.body, treatment, letter.shown
-
-    def _judge(self, held: Held) -> None:
-        """Run it, unless it may have killed its hosts."""
-        route, delivery, treatment = held.route, held.delivery, held.treatment
-        verdict = judge(
-            is_apart=route.lane is Lane.SUSPECT,
-            lost=delivery.lost_before,
-            deaths_before=treatment.host_deaths,
-            max_crashes=treatment.max_crashes,
-            is_isolated=self._is_isolated(route),
-        )
-        deaths = treatment.host_deaths + delivery.lost_before
-        match verdict:
-            case Verdict.RUN:
-                self.begin(held)
-            case Verdict.RUN_ALONE:
-                self._solitude.want(held)
-            case Verdict.SET_APART:
-                kind = held.call.activity_type
-                logger.warning("%s %s was with %d hosts that died: it runs alone now", kind, held.name, deaths)
-                self._set_apart(held, deaths)
-            case Verdict.POISON:
-                self._condemn(held, deaths)
 
     def begin(self, held: Held) -> None:
         """Hand a request to its local channel, unless nobody waits for it any more."""
@@ -291,20 +256,7 @@ class Host:
         ]
         return bool(kinds) and all(kind == "process" for kind in kinds)
 
-    def _set_apart(self, held: Held, deaths: int) -> None:
-        """Put it where those are that run alone, and see to it that somebody takes from there."""
-        lane = attrs.evolve(held.route, lane=Lane.SUSPECT)
-        treatment = attrs.evolve(held.treatment, host_deaths=deaths)
-
-        def made(problem: str | None) -> None:
-            if problem is None:  # else the connection is gone, and the request is another host's
-                self._pass_on(held, lane, treatment)
-
-        if self._intake.add_lane(lane):
-            self._announce_lane(lane)
-        self._intake.when_ready(made)
-
-    def _condemn(self, held: Held, deaths: int) -> None:
+    def condemn(self, held: Held, deaths: int) -> None:
         """Give it up: it has killed the host that ran it alone, after others."""
         call: HostCall = held.call
         call.count_deaths(deaths)
@@ -341,30 +293,31 @@ class Host:
         if held.is_local:
             held.call.channel.session.notice(orders.Cancel(held.call))
 
-    # --- the surroundings of one that runs alone ----------------------------------------------------------------
+    # --- letting others have it ---------------------------------------------------------------------------------
 
-    def close_doors(self, but_for: Held, then: Callable[[], object]) -> None:
-        """Take nothing more, send back what has not begun, and say when nothing can come any more."""
-        self._intake.shut(then)
-        for held in list(self._ledger.held.values()):
-            if held is not but_for:
-                self._hand_back(held)
+    def hand_back_but(self, held: Held) -> None:
+        """Send back what has not begun, but for this one."""
+        for each in list(self._ledger.held.values()):
+            if each is not held:
+                self._hand_back(each)
 
-    def open_doors(self) -> None:
-        """Take requests again."""
-        self._intake.reopen()
+    def count(self) -> int:
+        """Count what is held."""
+        return len(self._ledger)
 
-    def others(self, held: Held) -> int:
-        """Count what is held besides this one."""
-        return len(self._ledger) - 1
+    def forget(self, held: Held) -> None:
+        """Know nothing of it any more: its connection is gone, and the broker has it back."""
+        self._ledger.give_back(held)
+        self._ledger.left(held)
+        self._suspects.ended(held)
 
-    def send_away(self, held: Held) -> None:
-        """Let another host have it."""
-        self._pass_on(held, held.route)
-
-    def _pass_on(self, held: Held, route: Route, treatment: Treatment | None = None) -> None:
+    def pass_on(self, held: Held, route: Route, treatment: Treatment | None = None) -> None:
+        """Put it at the end of a queue, perhaps to be treated in another way."""
         self._ledger.give_back(held)
         self._outgoing.pass_on(held.delivery, route, functools.partial(self._gone, held), treatment)
+
+    def _send_away(self, held: Held) -> None:
+        self.pass_on(held, held.route)
 
     def _hand_back(self, held: Held) -> None:
         """Let another host have it, unless it runs, or is on another way already."""
@@ -382,16 +335,16 @@ class Host:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
             result = error
         if isinstance(result, ActivityCancelled):
-            self._io.do(functools.partial(self.send_away if held.is_returning else self._drop, held))
-        elif _is_not_ours(call, result):
-            self._io.do(functools.partial(self.send_away, held))
+            self._io.do(functools.partial(self._send_away if held.is_returning else self._drop, held))
+        elif is_not_ours(call, result):
+            self._io.do(functools.partial(self._send_away, held))
         else:
             self._conclude(held, result)
 
     def _conclude(self, held: Held, result: Completed | BaseException) -> None:
         """Send an outcome, after its dead letter if there is to be one. Any thread."""
         call: HostCall = held.call
-        outcome = _written(call, result)
+        outcome = write_end(call, result)
         if isinstance(result, BaseException) and belongs(call, result):
             at = datetime.fromtimestamp(runtime().wall_time(), UTC)
             letter = Letter(
@@ -407,6 +360,7 @@ class Host:
     def _drop(self, held: Held) -> None:
         """It is over: let the broker forget it."""
         self._ledger.settle(held)
+        self._suspects.acquit(held)
         self._leave(held)
 
     def _gone(self, held: Held) -> None:
@@ -416,7 +370,7 @@ class Host:
 
     def _leave(self, held: Held) -> None:
         self._intake.acknowledge(held.route, held.delivery)
-        self._solitude.ended(held)
+        self._suspects.ended(held)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -426,23 +380,6 @@ class Host:
         self._io.do(functools.partial(self._intake.stop, over.set))
         over.wait(timeout_s)
 
-
-def _is_not_ours(call: HostCall, result: object) -> bool:
-    """Whether an end says something of this host and nothing of the request, so that another host may have it."""
-    if isinstance(result, NoWorkersAvailable):
-        return call.activity_type not in result.served
-    return isinstance(result, (ChannelLifecycleError, BusError))
-
-
-def _written(call: HostCall, result: Completed | BaseException) -> bytes:
-    attempts = call.history()
-    outcome = codec.Outcome(
-        conversation_id=call.id,
-        worker_id=attempts[-1].worker_id if attempts else "none",
-        result=result,
-        attempts=attempts,
-        errors=call.errors,
-        crashes=call.crashes,
-        work=None if call.asked_key is None else codec.Work(call.channel_name, call.activity_type, call.asked_key),
-    )
-    return codec.write_outcome(outcome)
+    def leave(self) -> None:
+        """Go, and leave to others what is still held. Any thread."""
+        self._io.do(self._suspects.leave)

@@ -8,10 +8,12 @@ import attrs
 
 from ..actors.conversation import Conversation
 from ..actors.runtime import runtime
+from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.dead_letters import DeadLetter
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import WorkerCrashed
+from ..messages.errors import BusError, ChannelLifecycleError, NoWorkersAvailable, WorkerCrashed
+from . import codec
 from .codec import Treatment
 
 
@@ -61,3 +63,26 @@ class _Death:
 
 def _death(number: int, crash: WorkerCrashed) -> Any:
     return _Death(AttemptView(number, "unknown", 0, started=True, error=crash, charged=True))
+
+
+def is_not_ours(call: HostCall, result: object) -> bool:
+    """Whether an end says something of this host and nothing of the request, so that another host may have it."""
+    if isinstance(result, NoWorkersAvailable):
+        return call.activity_type not in result.served
+    return isinstance(result, (ChannelLifecycleError, BusError))
+
+
+def write_end(call: HostCall, result: Completed | BaseException) -> bytes:
+    """Write what became of a request here, for whoever asked."""
+    attempts = call.history()
+    outcome = codec.Outcome(
+        conversation_id=call.id,
+        worker_id=attempts[-1].worker_id if attempts else "none",
+        result=result,
+        attempts=attempts,
+        errors=call.errors,
+        crashes=call.crashes,
+        progress=call.progress.report if call.progress is not None else None,
+        work=None if call.asked_key is None else codec.Work(call.channel_name, call.activity_type, call.asked_key),
+    )
+    return codec.write_outcome(outcome)

@@ -211,6 +211,11 @@ class BrokerIO:
         """Have a function run on the I/O thread after a while. From that thread only."""
         self._later(delay_s, functools.partial(self._guarded, function))
 
+    def holds(self, message_id: str) -> bool:
+        """Whether a parcel is yet to be confirmed. On the I/O thread; takes time where there are many."""
+        inbox = [each for each in list(self._inbox) if isinstance(each, Parcel)]
+        return any(each.message_id == message_id for each in (*inbox, *self._outbox.parcels()))
+
     def _later(self, delay_s: float, function: Callable[[], object]) -> None:
         assert self._loop is not None, "this is its thread"
         self._loop.call_later(delay_s, function)  # type: ignore[arg-type]  # what it gives is ignored
@@ -263,6 +268,9 @@ class BrokerIO:
         self._later(pause_s * (0.5 + runtime().chance() / 2), self._connect)
 
     def _connected(self, connection: Any) -> None:
+        if self._closing_by_s is not None:
+            connection.close()
+            return
         self._sessions += 1
         session = Session(self._sessions, connection, self._confirmed, self._break)
         self._session = session
@@ -358,7 +366,8 @@ class BrokerIO:
         if connection is None:
             self._end()
         elif not connection.is_closing and not connection.is_closed:
-            connection.close()
+            if connection.is_open:  # else it is closed once it is: the client fails to close it before
+                connection.close()
             self._later(_WIND_UP_S, self._end)  # a broker that does not answer any more is not waited for
 
     def _end(self) -> None:
@@ -366,6 +375,9 @@ class BrokerIO:
             return
         self._ended.set()
         assert self._loop is not None, "this is its thread"
+        connection = self._connection
+        if connection is not None and not (connection.is_open or connection.is_closing or connection.is_closed):
+            self._guarded(connection.close)
         self._loop.cut()
         self._outbox.lost()
         for parcel in self._outbox.waiting:

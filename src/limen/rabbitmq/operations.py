@@ -7,7 +7,7 @@ where the broker does not do what was asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from .._engine import Port
 from ..actors import _orders as orders
 from ..messages.errors import BrokerError, ChannelLifecycleError
 from ..messages.pool import PoolRow, QueueRow
+from . import topology
 from ._session import Session
 from .asking import ask_io
 from .census import Census, merged, rows_of
@@ -39,6 +40,23 @@ class Operations:
         """List the workers of all hosts, in the order in which they came."""
         with _told_of(channel):
             return rows_of(self._census.reports(channel))
+
+    def channels(self) -> list[str]:
+        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        with _told_of("*"):
+            return self._census.channels()
+
+    def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
+        """Make the queues of these activity types, and that of their dead letters; name them."""
+        queues = [*(Route(channel, kind).queue for kind in kinds), topology.dead_queue(channel)]
+        with _told_of(channel):
+            problem = ask_io(
+                self._io,
+                lambda then: self._io.with_session(lambda session: session.declare([], queues, then)),
+            )
+        if problem is not None:
+            raise ChannelLifecycleError(channel, problem)
+        return [each.name for each in queues]
 
     def letters(self, channel: str, order: object, again: Port) -> Any:
         """Do something about dead letters."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any
 
 from ..messages.errors import LimenError
 from . import codec, topology
@@ -17,6 +16,7 @@ from ._ledger import Held
 from .codec import Treatment
 from .dead import LETTER, Letter, write_letter
 from .io import BrokerIO
+from .news import News
 from .parcels import Delivery, Parcel, Unroutable
 from .topology import Route
 
@@ -104,13 +104,13 @@ class Outgoing:
 
     # --- news ---------------------------------------------------------------------------------------------------
 
-    def tell(self, reply_to: str, begun: list[list[Any]]) -> None:
-        """Tell an asker of attempts. It does not matter much if that is lost."""
+    def tell(self, news: News) -> None:
+        """Tell an asker how far his requests have got. It does not matter much if that is lost."""
         self._io.publish(
             Parcel(
                 exchange="",
-                key=reply_to,
-                body=codec.write_document(codec.NEWS, host=self._process, begun=begun),
+                key=news.reply_to,
+                body=codec.write_document(codec.NEWS, host=self._process, begun=news.begun, progress=news.progress),
                 content_type=codec.NEWS,
                 message_id="news",
                 persistent=False,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .._call import Call
 from .._engine import Port
 from ..actors import _orders as orders
-from ..messages.errors import ConfigError
+from ..actors.entry import WorkerEntry
+from ..messages.errors import NotOverBroker
+from ._refusals import refuse
 from .operations import Operations
 from .requester import Asked
 
@@ -18,8 +21,11 @@ class Asker(Protocol):
     def submit(self, call: Call, channel: str) -> None:
         """Send a request to the broker."""
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up."""
+    def cancel(self, calls: Sequence[Asked]) -> None:
+        """Give calls up."""
+
+    def remember(self, channel: str, keys: int | None, ttl_s: float | None) -> None:
+        """Remember so many ends of keyed work, for so long."""
 
 
 class RabbitPort:
@@ -55,22 +61,33 @@ class RabbitPort:
         return 0.0
 
     def notice(self, message: object) -> None:
-        """Take a cancellation; all else is for the local channel."""
-        if isinstance(message, orders.Cancel):
-            self._asker.cancel(message.conversation)  # type: ignore[arg-type]  # nobody makes another
-        else:
-            self._local.session.notice(message)
+        """Take cancellations; all else is for the local channel."""
+        match message:
+            case orders.Cancel(conversation):
+                self._asker.cancel([conversation])  # type: ignore[list-item]  # nobody makes another
+            case orders.CancelAll(conversations):
+                self._asker.cancel(conversations)  # type: ignore[arg-type]  # as above
+            case _:
+                self._local.session.notice(message)
 
     def ask(self, message: object) -> Any:
-        """Have the local channel do it, unless it is for the queue as a whole."""
+        """Have the local channel do it, unless it is for the queue as a whole.
+
+        Raises `NotOverBroker` for what nobody could do who does not know of all workers.
+        """
+        refuse(message)
         match message:
             case orders.ListLetters() | orders.Discard() | orders.Requeue():
                 return self._operations.letters(self._channel, message, self)
             case orders.SetPaused(paused=paused):
                 return self._operations.pause(self._channel, paused=paused)
+            case orders.Declare(kinds):
+                return self._operations.declare(self._channel, kinds)
             case orders.ShowQueue():
                 return self._operations.queue_row(self._channel)
-            case orders.SetBound(waiting=waiting) if waiting is not None:
-                raise ConfigError("waiting", "a broker bounds its queues by a policy: max-length and reject-publish")
+            case orders.Remember():
+                return self._asker.remember(self._channel, message.keys, message.ttl_s)
+            case orders.Deploy() if not self._local.session.ask(orders.Snapshot(WorkerEntry.row)):
+                raise NotOverBroker("router", "chooses among the workers of its own process, and there are none yet")
             case _:
                 return self._local.session.ask(message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from .._call import Call
 from ..actors._patience import wait_patiently
 from ..actors.conversation import CLOSED, RUNNING, WAITING
-from ..actors.runtime import offer_error, runtime
+from ..actors.runtime import offer, offer_error, runtime
 from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.drain import Fate, Unfinished
@@ -34,6 +34,7 @@ from ..messages.errors import (
 )
 from . import codec, topology
 from ._session import Session
+from .asking import ask_io
 from .census import Census
 from .control import Control
 from .desk import Desk
@@ -56,8 +57,13 @@ _WORKFLOW = "aion-dispatch"
 
 _TIMED_OUT = {"schedule_to_start": ScheduleToStartTimedOut, "schedule_to_close": ScheduleToCloseTimedOut}
 
+_CALLED_OFF_AT_ONCE = 1_000
+"""How many ids are put into one message."""
+
 _NEWS_S = 0.1
 """How long the news that an attempt has begun may be on its way."""
+
+_LOOK_S = 0.005
 
 RETRY_S = 0.2
 """The pause after a queue could not be made."""
@@ -92,6 +98,8 @@ class Requester:
         self._desk = desk
         self.replies = replies
         self._pending: dict[str, Asked] = {}
+        self._homeless: set[str] = set()
+        """Ids of requests for which a queue is being found or made. On the I/O thread."""
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
@@ -107,10 +115,12 @@ class Requester:
         if self._closed:
             raise ChannelLifecycleError(channel, "the application has been closed")
         parcel = self._parcel(call, channel)
+        if call.entered is not None:
+            offer(call.entered, None)  # the broker makes nobody wait for room
         call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
         self._pending[call.id] = call
-        if call.has_limits:
-            self._limit(call)
+        if call.has_limits and call.claim is None:  # else those who wait for it have limits of their own
+            self.limit(call, self.give_up)
         self._io.publish(parcel)
 
     def _parcel(self, call: Call, channel: str) -> Parcel:
@@ -158,24 +168,45 @@ class Requester:
         call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
         self._pending[call.id] = call
         if call.has_limits:
-            self._limit(call)
+            self.limit(call, self.give_up)
         return self.replies.name
 
-    def cancel(self, call: Asked) -> None:
-        """Give a call up, here at once and wherever it is as soon as that can be. Never blocks."""
-        self._give_up(call, ActivityCancelled(call.activity_type))
+    def cancel_all(self, calls: Iterable[Asked]) -> None:
+        """Give up many in one go. Never blocks."""
+        given_up = [each for each in calls if each.id in self._pending]
+        self.call_off(*(each.id for each in given_up))
+        for each in given_up:
+            self._decide(each, ActivityCancelled(each.activity_type))
 
-    def _give_up(self, call: Asked, error: BaseException) -> None:
+    def give_up(self, call: Asked, error: BaseException) -> None:
+        """Give a call this for its outcome, unless it has one; and have it called off."""
         if self._decide(call, error):
             self.call_off(call.id)
 
     def call_off(self, *ids: str) -> None:
-        """Tell all hosts that nobody waits for these any more."""
-        self._control.say("cancel", ids=ids)
+        """Tell all hosts that nobody waits for these any more; of the last ones first, for the first ones may run."""
+        for first in reversed(range(0, len(ids), _CALLED_OFF_AT_ONCE)):
+            self._control.say("cancel", ids=ids[first : first + _CALLED_OFF_AT_ONCE])
+
+    def leave(self, call: Asked, timeout_s: float) -> bool:
+        """Wait until the broker has a request, and then forget it; `False` if it has an outcome already.
+
+        Blocks. Raises `BrokerError` when the time is up. Any thread but the I/O thread.
+        """
+        ask_io(self._io, functools.partial(self._when_sent, call), timeout_s)
+        call.drop_timers()
+        return self._pending.pop(call.id, None) is not None
+
+    def _when_sent(self, call: Asked, then: Callable[[None], object]) -> None:
+        if call.id in self._pending and (call.id in self._homeless or self._io.holds(call.id)):
+            self._io.later(_LOOK_S, functools.partial(self._when_sent, call, then))
+        else:
+            then(None)
 
     # --- limits: on the timer thread ----------------------------------------------------------------------------
 
-    def _limit(self, call: Asked) -> None:
+    def limit(self, call: Asked, give_up: Callable[[Any, BaseException], object]) -> None:
+        """Arm a call's limits; `give_up(call, error)` is called on the desk when one has run out. Any thread."""
         request = call.request
         for name, limit in (
             ("schedule_to_start", request.schedule_to_start_timeout),
@@ -185,20 +216,23 @@ class Requester:
                 limit_s = limit.total_seconds()
                 timer = runtime().call_later(
                     limit_s + (_NEWS_S if name == "schedule_to_start" else 0.0),
-                    functools.partial(self._timed_out, call, name, limit_s),
+                    functools.partial(self._timed_out, call, name, limit_s, give_up),
                 )
                 call.timers += (timer,)
 
-    def _timed_out(self, call: Asked, limit: str, limit_s: float) -> None:
-        if limit == "schedule_to_start" and call.attempts:
+    def _timed_out(
+        self, call: Asked, limit: str, limit_s: float, give_up: Callable[[Any, BaseException], object]
+    ) -> None:
+        work = call.work
+        if limit == "schedule_to_start" and work.attempts:
             return
-        worker_id = call.attempts[-1].worker_id if call.phase is RUNNING else None
+        worker_id = work.attempts[-1].worker_id if work.phase is RUNNING else None
         assert call.accepted_s is not None, "set before its limits"
         elapsed_s = self._now() - call.accepted_s
         error = _TIMED_OUT[limit](
             call.channel_name, _WORKFLOW, limit, call.activity_type, worker_id, elapsed_s, limit_s
         )
-        self._desk.put(functools.partial(self._give_up, call, error))
+        self._desk.put(functools.partial(give_up, call, error))
 
     # --- what the broker says: on the I/O thread ----------------------------------------------------------------
 
@@ -223,13 +257,14 @@ class Requester:
                 call.channel_name, _WORKFLOW, call.activity_type, problem.reason, problem.in_doubt
             )
             error.__cause__ = problem
-            self._desk.put(functools.partial(self._give_up, call, error))
+            self._desk.put(functools.partial(self.give_up, call, error))
 
     def _unroutable(self, call: Call, route: Route, parcel: Parcel) -> None:
         """There is no such queue: make it if somebody serves the type, or the caller waits for that; else say so."""
+        self._homeless.add(call.id)
         session = self._session
         if session is None:
-            self._io.publish(parcel)
+            self._send_again(parcel)
         elif call.request.schedule_to_start_timeout is not None:
             self._make_way(session, route, parcel)
         elif route.lane is Lane.NORMAL:
@@ -244,34 +279,31 @@ class Requester:
 
             session.look(route.normal.key, looked)
 
-    def _looked(
-        self, session: Session, call: Call, route: Route, parcel: Parcel, consumers: int | None, _: int
-    ) -> None:
-        if consumers is None and session.alive:
-            self._nobody(call)
-        else:
-            self._make_way(session, route, parcel)
-
     def _make_way(self, session: Session, route: Route, parcel: Parcel) -> None:
         """Declare a queue, have hosts take from it, and send the request again."""
 
         def made(problem: str | None) -> None:
             if problem is not None:
                 logger.warning("queue %s could not be made: %s", route.key, problem)
-            self._io.later(0.0 if problem is None else RETRY_S, functools.partial(self._io.publish, parcel))
+            self._io.later(0.0 if problem is None else RETRY_S, functools.partial(self._send_again, parcel))
             if route.lane:
                 self.announce(route)
 
         if session.alive:
             session.declare([], [topology.dead_queue(route.channel), route.normal.queue, route.queue], made)
         else:
-            self._io.publish(parcel)
+            self._send_again(parcel)
+
+    def _send_again(self, parcel: Parcel) -> None:
+        self._io.publish(parcel)
+        self._homeless.discard(parcel.message_id)
 
     def announce(self, route: Route) -> None:
         """Tell all hosts of a queue that is new."""
         self._control.say("lane", channel=route.channel, activity_type=route.activity_type, lane=str(route.lane))
 
     def _nobody(self, call: Call) -> None:
+        self._homeless.discard(call.id)
         served = self._census.kinds(call.channel_name)
         error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type, served)
         self._desk.put(functools.partial(self._decide, call, error))
@@ -308,11 +340,13 @@ class Requester:
             return False
         call.attempts = tuple(map(_seen, outcome.attempts))
         call.errors, call.crashes = outcome.errors, outcome.crashes
+        if outcome.progress is not None:
+            call.note_progress(*outcome.progress)
         self._conclude(call, outcome.result)
         return True
 
     def _hear(self, news: dict[str, Any]) -> None:
-        """Take note of attempts that have begun."""
+        """Take note of attempts that have begun, and of how far they have got."""
         host = str(news.get("host", ""))
         for each in news.get("begun", ()):
             conversation_id, *attempt = each
@@ -322,6 +356,10 @@ class Requester:
                 continue
             call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
             call.phase = RUNNING
+        for conversation_id, *report in news.get("progress", ()):
+            call = self._pending.get(conversation_id)
+            if call is not None:
+                call.note_progress(*codec.read_progress(report))
 
     def _decide(self, call: Asked, result: Completed | BaseException) -> bool:
         """Give a call its outcome; `False` if it has one."""
@@ -363,13 +401,12 @@ class Requester:
 
     def _end(self, calls: list[Asked]) -> tuple[Unfinished, ...]:
         ended = [(call, _unfinished(call)) for call in calls if self._pending.pop(call.id, None) is not None]
+        self.call_off(*(call.id for call, _ in ended))
         for call, left in ended:
             error = ShutDown(
                 call.channel_name, _WORKFLOW, call.activity_type, left.stage, left.attempts, left.worker_id
             )
             self._conclude(call, error)
-        if ended:
-            self.call_off(*(call.id for call, _ in ended))
         return tuple(left for _, left in ended)
 
 

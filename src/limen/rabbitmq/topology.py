@@ -7,6 +7,7 @@
 | queues `high:…`, `low:…`, `suspect:…` of the same | quorum: by priority, and those that run alone | from first need |
 | exchange `limen.dead`, queue `limen.dead.{channel}` | direct, quorum: what was given up, with its history | for ever |
 | queue `limen.settings.{channel}` | whether it is paused: the latest word | from first need |
+| queue `limen.trial.{channel}.{request}` | that it runs alone now, and may kill its host | until it has ended |
 | queue `limen.replies.{process}` | one process's results | a while longer than the process |
 | exchange `limen.results`, queue `limen.results.{namespace}` | results whose asker has gone | for ever |
 | exchange `limen.control`, queue `limen.control.{process}` | what is said to all of a namespace | as the process |
@@ -38,6 +39,9 @@ REPLY_EXPIRES_MS = 600_000
 
 REPLY_TTL_MS = 10_000
 """After so long without its process, what is in a reply queue moves on to the results, where it can be collected."""
+
+TRIAL_EXPIRES_MS = 86_400_000
+"""How long it is remembered that a request had begun to run alone when its host died."""
 
 RESULT_TTL_MS = 7 * 86_400_000
 RESULTS_KEPT = 1_000_000
@@ -133,6 +137,12 @@ def settings_queue(channel: str) -> Queue:
     """Where the latest word about a channel is kept."""
     name = short(f"limen.settings.{channel}")
     return Queue(name, "", name, {"x-max-length": 1})
+
+
+def trial_queue(channel: str, name: str) -> Queue:
+    """Where it is noted that a request has begun to run alone."""
+    name = short(f"limen.trial.{channel}.{name}")
+    return Queue(name, "", name, {"x-queue-type": "quorum", "x-expires": TRIAL_EXPIRES_MS})
 
 
 def reply_queue(namespace: str, process: str) -> Queue:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pykka._envelope import Envelope
 
+from ..actors.links import TURN
 from ..actors.runtime.mailbox import refuse, refuse_at_once
 from ._errors import SimulationEnd
 from ._routes import Routes
@@ -121,6 +122,8 @@ class SimulatedInbox:
         while self.borrower is not None or self.empty():
             if self._broken is not None:
                 raise self._broken
+            if self.closed:  # it came to its end while its turn was lent
+                return Envelope(TURN)
             scheduler.park(self)
         sender, envelope = self._notices.popleft() if self._notices else self._messages.popleft()
         me.message = envelope.message
@@ -190,7 +193,7 @@ class SimulatedInbox:
         task = self.task
         if task is None or self.borrower is not None:
             return
-        if self._broken is not None or task.killed is not None or not self.empty():
+        if self.closed or self._broken is not None or task.killed is not None or not self.empty():
             self._scheduler.wake_if(task, self)
 
 
