@@ -217,7 +217,7 @@ class CuttingProxy:
                     if key.fileobj is self._listener:
                         self._accept()
                     elif key.fileobj in self._ends:
-                        self._carry(key.fileobj)
+                        self._carry(key.fileobj)  # pyright: ignore[reportArgumentType]
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()

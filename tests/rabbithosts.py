@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -80,6 +81,16 @@ class Host(_Process):
 
     def __init__(self, url: str, *activities: str, executor: str = "thread", slots: int = 1) -> None:
         super().__init__("host", url, executor, str(slots), *activities)
+
+
+class Asker(_Process):
+    """A process that asks for so many pieces of work by key, `{name}-{number}`, and marks those whose results it has.
+
+    It is ready when it has a few.
+    """
+
+    def __init__(self, url: str, folder: Path, name: str, count: int) -> None:
+        super().__init__("asker", url, str(folder), name, str(count))
 
 
 class BareConsumer(_Process):
@@ -156,6 +167,24 @@ def _host(url: str, executor: str, slots: str, *names: str) -> None:
         app.close(drain=READY_S)
 
 
+def _asker(url: str, folder: str, name: str, count: str) -> None:
+    import rabbit_activities
+    from drillkit import Marks, wait_until
+
+    from limen import Limen
+
+    done = Marks(Path(folder) / f"done-{name}")
+    with Limen(url) as app:
+        for number in range(int(count)):
+            activity = rabbit_activities.mark.options(key=f"{name}-{number}")
+            handle = app.dispatch(activity, str(Path(folder) / f"marks-{name}"), number, 0.01)
+            handle.add_done_callback(lambda _, number=number: done.note("end", "done", number))  # type: ignore[misc]
+        wait_until(lambda: len(done.all()) >= int(count) // 5)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
 def _bare(url: str, path: str) -> None:
     import pika
 
@@ -169,7 +198,5 @@ def _bare(url: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "host":
-        _host(*sys.argv[2:])
-    else:
-        _bare(*sys.argv[2:])
+    roles: dict[str, Callable[..., None]] = {"host": _host, "asker": _asker, "bare": _bare}
+    roles[sys.argv[1]](*sys.argv[2:])

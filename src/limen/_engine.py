@@ -13,9 +13,11 @@ from ._workers import ExecutorKind, handlers_for
 from .activity import Activity
 from .actors.attempt import Handler
 from .actors.context import WorkerContext
+from .actors.conversation import Conversation
 from .actors.registration import WorkerRegistration, drain_all
 from .messages.activities import WorkerCapacity
 from .messages.drain import DrainReport, Waiting
+from .messages.errors import ConfigError
 from .messages.grace import Grace
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
@@ -82,6 +84,10 @@ class Engine(Protocol):
         """Give the queue's port; made if need be."""
         ...
 
+    def collect(self, queue: str, activity: Activity[..., Any], key: str, timeout_s: float) -> Conversation:
+        """Look for the result of work that was asked for before. Raises `ConfigError` where none is kept."""
+        ...
+
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
         """Wind down for `drain` seconds at most, then end all that was started here, within about `timeout` more.
 
@@ -124,6 +130,10 @@ class EmbeddedEngine:
     def port(self, queue: str) -> Port:
         """Give the channel itself."""
         return self._context.channel(self._namespace, queue)
+
+    def collect(self, queue: str, activity: Activity[..., Any], key: str, timeout_s: float) -> Conversation:
+        """Refuse: what this process has asked for ends with it."""
+        raise ConfigError("collect", "needs a broker: without one, nothing outlives the process that asked for it")
 
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
         """Close the context, or drain what was registered here out of one that was given."""

@@ -237,6 +237,20 @@ class Limen(QueueControls):
         finally:
             cancel_all(under_way)
 
+    def collect(self, activity: Activity[..., R], key: str, *, timeout: float = 60.0) -> Handle[R]:
+        """Find the result of work that was dispatched with a key by a process that is gone. Over a broker only.
+
+        Results that nobody was there to take are kept for a week, and still are when they have been collected: each is
+        there about ten seconds after its work has ended. The handle waits for it for `timeout` seconds, and then fails
+        with `ScheduleToCloseTimedOut`. Looks through all that is kept: meant for a restart, not for every call. Raises
+        `ConfigError` without a broker.
+        """
+        _refuse_other(activity)
+        if not timeout > 0:
+            raise ConfigError("timeout", f"must be above 0, not {timeout}")
+        self._open_port(activity.queue)
+        return handle_of(self._engine.collect(activity.queue, activity, key, timeout))
+
     # --- dead letters -------------------------------------------------------------------------------------------
 
     def dead_letters(self, queue: str) -> DeadLetters:

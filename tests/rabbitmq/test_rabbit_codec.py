@@ -22,7 +22,7 @@ from limen.actors.executors.process import RemoteTraceback
 from limen.messages.activities import ActivityRequest, Completed
 from limen.messages.payloads import Payload
 from limen.rabbitmq import codec, errors_on_wire
-from limen.rabbitmq.codec import Outcome, Treatment
+from limen.rabbitmq.codec import Outcome, Treatment, Work
 from limen.rabbitmq.parcels import Delivery
 from limen.rabbitmq.topology import MAX_NAME, Lane, Route, lane_for, short
 
@@ -31,7 +31,9 @@ REQUEST = ActivityRequest("double", Payload(b"[[1],{}]", "application/json"), "m
 
 def test_a_request_comes_back_as_it_went():
     """With its limits, its priority and how it is to be treated."""
-    treatment = Treatment(retry=Retry(max_attempts=4, jitter=0.5), max_crashes=1, route_by="k", dead_letter=True)
+    treatment = Treatment(
+        retry=Retry(max_attempts=4, jitter=0.5), max_crashes=1, route_by="k", dead_letter=True, key="k"
+    )
     body = codec.write_request("id-1", REQUEST, 7)
 
     message, treated = codec.read_request(body, codec.write_treatment(treatment))
@@ -107,6 +109,7 @@ def test_outcomes_come_back_as_they_went(result):
         conversation_id="id-1",
         worker_id="worker-1",
         result=result,
+        work=Work("c", "double", "k"),
         attempts=(
             AttemptView(1, "worker-1", 1, started=True, error=RetryableError("again")),
             AttemptView(2, "worker-1", 2, started=True, charged=True),

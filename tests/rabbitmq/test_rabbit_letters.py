@@ -188,18 +188,17 @@ def test_what_came_back_to_the_broker_is_not_held_against_a_suspect(broker, vhos
         channel.basic_publish(topology.DISPATCH, route.key, body, properties, mandatory=True)
         for _ in range(5):
             method, _, _ = channel.basic_get(route.key)
+            assert method is not None
             channel.basic_nack(method.delivery_tag, requeue=True)
 
         with Limen(url) as host:
             host.worker("work", [acts.double])
-            for _, _, outcomes in channel.consume(replies, inactivity_timeout=TIMEOUT_S):
-                assert outcomes is not None, "there is no outcome"
-                (outcome,) = codec.read_outcomes(outcomes)
-                break
+            _, _, outcomes = next(channel.consume(replies, inactivity_timeout=TIMEOUT_S))
+            assert outcomes is not None, "there is no outcome"
+            (outcome,) = codec.read_outcomes(outcomes)
             assert host.dead_letters("work") == ()
 
-    assert isinstance(outcome.result, Completed), outcome.result
-    assert outcome.result.output.data == b"8"
+    assert outcome.result == Completed(Payload(b"8", "application/json"))
 
 
 def test_what_kills_its_hosts_is_poison_and_its_neighbours_are_not(url, asker, tmp_path):

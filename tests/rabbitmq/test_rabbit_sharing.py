@@ -1,5 +1,7 @@
 """Work under a key, of which one process knows: who joins, who leaves, and what whoever comes later gets."""
 
+from typing import Any
+
 import pytest
 
 from limen import ActivityCancelled, KeyConflict, Payload, activity
@@ -56,7 +58,8 @@ def call(number: int = 1, key: str = "k", id_: int = 1) -> Call:
     """Make a call with a key."""
     keyed = weigh.options(key=key)
     made = Call()
-    made.begin(keyed, *keyed.bind((number,), {}), Port(), "call", id_)
+    port: Any = Port()
+    made.begin(keyed, *keyed.bind((number,), {}), port, "call", id_)
     return made
 
 

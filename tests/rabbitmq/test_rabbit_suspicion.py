@@ -1,6 +1,7 @@
 """Blame for the deaths of hosts, and solitude: who is run alone, when that begins, and who is given up."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -237,8 +238,9 @@ class Notes:
 def court():
     """All that takes part, and what is to be done later."""
     bench, intake, notes, later = Bench(), Intake(), Notes(), []
-    io = SimpleNamespace(later=lambda _, again: later.append(again))
-    suspects = Suspects(bench, io, intake, notes, lambda _: None)
+    io: Any = SimpleNamespace(later=lambda _, again: later.append(again))
+    around: Any = (bench, io, intake, notes, lambda _: None)
+    suspects = Suspects(*around)
     return SimpleNamespace(bench=bench, intake=intake, notes=notes, later=later, suspects=suspects)
 
 

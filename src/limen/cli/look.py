@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 import typer
@@ -61,7 +61,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _plain_worker(row: PoolRow) -> dict[str, object]:
+def _plain_worker(row: PoolRow) -> dict[str, Any]:
     made = attrs.asdict(row) | {"host": row.host, "is_stale": row.is_stale, "free": row.free}
     del made["since_s"]  # of a clock that nobody else has
     return made | {"age_s": round(runtime().now() - row.since_s, 3)}

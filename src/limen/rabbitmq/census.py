@@ -116,7 +116,7 @@ class Census:
         to, channel, number = str(said.get("to")), str(said.get("channel")), said.get("number")
 
         def answer(report: Report) -> None:
-            fields = {"host": self._process, "number": number} | _report_to_plain(report)
+            fields = {"host": self._process, "number": number} | report_to_plain(report)
             self._io.do(functools.partial(self._control.tell, to, "seen", _ignore, **fields))
 
         if channel in self._serves:
@@ -210,7 +210,7 @@ class Census:
         inquiry = self._inquiries.get(number) if isinstance(number, int) else None
         if inquiry is None or not isinstance(name, str) or name not in self._hosts:
             return
-        report = self._hosts[name].last[inquiry.channel] = _report_from_plain(said)
+        report = self._hosts[name].last[inquiry.channel] = report_from_plain(said)
         inquiry.answers[name] = report
         inquiry.waiting.discard(name)
         self._perhaps_end(number)  # type: ignore[arg-type]  # it found an inquiry
@@ -267,8 +267,8 @@ def merged(channel: str, rows: Iterable[QueueRow], lying: dict[str, int]) -> Que
     )
 
 
-def _report_to_plain(report: Report) -> dict[str, Any]:
-    """Instants become ages: no two machines' clocks agree."""
+def report_to_plain(report: Report) -> dict[str, Any]:
+    """Write it. Instants become ages: no two machines' clocks agree."""
     rows, queue = report
     now_s = runtime().now()
     plain = [attrs.asdict(row, recurse=False) for row in rows]
@@ -277,7 +277,8 @@ def _report_to_plain(report: Report) -> dict[str, Any]:
     return {"rows": plain, "queue": attrs.asdict(queue)}
 
 
-def _report_from_plain(said: dict[str, Any]) -> Report:
+def report_from_plain(said: dict[str, Any]) -> Report:
+    """Ages become instants of this machine's clock. Raises what comes of reading something else."""
     now_s = runtime().now()
     rows = [structure(_known(PoolRow, each), PoolRow) for each in said["rows"]]
     queue = structure(_known(QueueRow, said["queue"]), QueueRow)

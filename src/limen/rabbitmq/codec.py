@@ -46,6 +46,8 @@ class Treatment:
     """How often it was taken out of the dead letters and sent again."""
     dead_letter: bool = False
     """Whether it is kept among the dead letters when it has failed for the last time, not only as poison."""
+    key: str | None = None
+    """What its result can be found by when its asker has gone."""
 
 
 PLAIN = Treatment()
@@ -144,6 +146,15 @@ class _NotHere(Exception):
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
+@attrs.frozen
+class Work:
+    """What work is known by to those who did not ask for it."""
+
+    channel: str
+    activity_type: str
+    key: str
+
+
 @attrs.frozen(kw_only=True)
 class Outcome:
     """What became of one request on one host."""
@@ -156,6 +167,8 @@ class Outcome:
     crashes: int = 0
     progress: tuple[int, bytes] | None = None
     """The latest report, and the number of the attempt that made it."""
+    work: Work | None = None
+    """What it is found by when its asker has gone; `None` if it has no key."""
 
 
 def write_outcome(outcome: Outcome) -> bytes:
@@ -180,6 +193,8 @@ def write_outcome(outcome: Outcome) -> bytes:
     if outcome.progress is not None:
         number, packed = outcome.progress
         made["progress"] = [number, packed.decode()]
+    if outcome.work is not None:
+        made["work"] = attrs.astuple(outcome.work)
     return dumps(made)
 
 
@@ -218,7 +233,16 @@ def _outcome(value: Any, host: str) -> Outcome:
         errors=tuple(errors_on_wire.from_wire(each) for each in errors),
         crashes=crashes,
         progress=read_progress(fields["progress"]) if "progress" in fields else None,
+        work=_work(fields["work"]) if "work" in fields else None,
     )
+
+
+def _work(value: Any) -> Work:
+    match value:
+        case [str(channel), str(kind), str(key)]:
+            return Work(channel, kind, key)
+        case _:
+            raise DecodeError("work", "must name channel, type and key")
 
 
 def read_progress(value: Any) -> tuple[int, bytes]:

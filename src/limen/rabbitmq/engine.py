@@ -19,6 +19,7 @@ from ..activity import Activity
 from ..actors import _orders as orders
 from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
+from ..actors.conversation import Conversation
 from ..actors.entry import WorkerEntry
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
@@ -30,6 +31,7 @@ from ..messages.pool import PoolRow
 from . import topology
 from ._session import Session
 from .census import Census, Report
+from .collecting import Collected, Collecting
 from .control import Control
 from .desk import Desk
 from .handlers import handlers_for
@@ -72,6 +74,7 @@ class RabbitEngine:
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
         self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
+        self._collecting = Collecting(self._io, self._desk, self._requester, namespace)
         self._host = Host(
             self._io,
             namespace,
@@ -127,6 +130,14 @@ class RabbitEngine:
     def port(self, queue: str) -> Port:
         """Give the way to the broker for one queue."""
         return RabbitPort(self, self._operations, topology.channel_of(self._namespace, queue), self._local.port(queue))
+
+    def collect(self, queue: str, activity: Activity[..., Any], key: str, timeout_s: float) -> Conversation:
+        """Look for the result of work that was asked for before, perhaps by a process that is gone."""
+        channel = topology.channel_of(self._namespace, queue)
+        call = Collected(activity, channel, key, timeout_s)
+        call.channel = self.port(queue)
+        self._collecting.collect(call, channel)
+        return call
 
     def close(self, timeout: float, *, drain: float, waiting: Waiting) -> DrainReport:
         """Take no more, carry to its end what there is time for, hand the rest back to the broker, and leave."""
@@ -188,6 +199,7 @@ class RabbitEngine:
 
         def is_up() -> None:
             self._io.opened(session)
+            self._collecting.up(session)
             self._census.up()
             self._pausing.look(session, self._host.served())
 
@@ -198,6 +210,7 @@ class RabbitEngine:
 
     def _down(self) -> None:
         self._requester.down()
+        self._collecting.down()
         self._host.down()
 
     def _told_of_cancel(self, said: dict[str, Any]) -> None:

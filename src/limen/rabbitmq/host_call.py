@@ -38,6 +38,8 @@ class HostCall(Conversation):
             dead_letter=treatment.dead_letter,
         )
         self.letter = before
+        self.asked_key = treatment.key
+        """The key is the asker's: here it names nothing."""
         self.channel = channel
         self.is_plain = not self.has_limits
 
@@ -81,5 +83,6 @@ def write_end(call: HostCall, result: Completed | BaseException) -> bytes:
         errors=call.errors,
         crashes=call.crashes,
         progress=call.progress.report if call.progress is not None else None,
+        work=None if call.asked_key is None else codec.Work(call.channel_name, call.activity_type, call.asked_key),
     )
     return codec.write_outcome(outcome)

@@ -154,11 +154,17 @@ class Requester:
                 max_crashes=call.max_crashes,
                 route_by=call.route_by,
                 dead_letter=call.dead_letter,
+                key=call.key,
             )
         )
 
-    def ask_again(self, call: AskedAgain, channel: str) -> str:
-        """Expect the outcome of a request that is sent elsewhere; give the queue for it."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._pending)
+
+    def ask_again(self, call: Any, channel: str) -> str:
+        """Expect the outcome of what is sent elsewhere, or was sent long ago; give the queue for it."""
         call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
         self._pending[call.id] = call
         if call.has_limits:
@@ -324,15 +330,20 @@ class Requester:
 
     def _answer(self, delivery: Delivery) -> None:
         for outcome in codec.read_outcomes(delivery.body):
-            call = self._pending.pop(outcome.conversation_id, None)
-            if call is None:
+            if not self.take(outcome.conversation_id, outcome):
                 self.duplicates += 1
-                continue
-            call.attempts = tuple(map(_seen, outcome.attempts))
-            call.errors, call.crashes = outcome.errors, outcome.crashes
-            if outcome.progress is not None:
-                call.note_progress(*outcome.progress)
-            self._conclude(call, outcome.result)
+
+    def take(self, call_id: str, outcome: codec.Outcome) -> bool:
+        """Give a call this outcome; `False` if it has one. On the desk."""
+        call = self._pending.pop(call_id, None)
+        if call is None:
+            return False
+        call.attempts = tuple(map(_seen, outcome.attempts))
+        call.errors, call.crashes = outcome.errors, outcome.crashes
+        if outcome.progress is not None:
+            call.note_progress(*outcome.progress)
+        self._conclude(call, outcome.result)
+        return True
 
     def _hear(self, news: dict[str, Any]) -> None:
         """Take note of attempts that have begun, and of how far they have got."""

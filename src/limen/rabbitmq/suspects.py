@@ -143,7 +143,7 @@ class Suspects:
         """Take requests again."""
         self._intake.reopen()
 
-    def others(self, _: Held) -> int:
+    def others(self, held: Held) -> int:
         """Count what is held besides this one."""
         return self._bench.count() - 1
 

@@ -37,8 +37,8 @@ _KEPT = 200
 REPLY_EXPIRES_MS = 600_000
 """How long a reply queue outlives its process."""
 
-REPLY_TTL_MS = 60_000
-"""After so long without its process, what is in a reply queue moves on to the results."""
+REPLY_TTL_MS = 10_000
+"""After so long without its process, what is in a reply queue moves on to the results, where it can be collected."""
 
 TRIAL_EXPIRES_MS = 86_400_000
 """How long it is remembered that a request had begun to run alone when its host died."""
