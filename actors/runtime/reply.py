@@ -230,7 +230,8 @@ class Reply(Future[T]):
 
         Without a limit of its own: a wait with one takes longer to set up.
         """
-        self._refuse_self_ask()
+        if self.owed_by is not None:
+            self._refuse_self_ask()
         while self.value is PENDING:
             waiter = _new_lock()
             waiter.acquire()
