@@ -81,7 +81,7 @@ class RabbitEngine:
         self._requester = Requester(
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
-        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
+        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limits.arm)
         self._collecting = Collecting(self._io, self._desk, self._requester, namespace)
         self._host = Host(
             self._io,
@@ -91,7 +91,14 @@ class RabbitEngine:
             census=self._census,
             learn=self._pausing.ask,
         )
-        self._operations = Operations(self._io, self._census, self._pausing, self._requester, recorder)
+        self._operations = Operations(
+            self._io,
+            namespace,
+            census=self._census,
+            pausing=self._pausing,
+            requester=self._requester,
+            recorder=recorder,
+        )
         self._lock = runtime().create_lock()
         self._is_closing = False
         self._local_closes = runtime().create_event()
@@ -127,7 +134,10 @@ class RabbitEngine:
         return self._operations.pool(topology.channel_of(self._namespace, queue))
 
     def queues(self) -> list[str]:
-        """Name the queues that somebody serves. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        """Name the queues that somebody serves, or that requests may lie in. Blocks for a moment.
+
+        Raises `ChannelLifecycleError`.
+        """
         return [channel.rpartition(".")[2] for channel in self._operations.channels()]
 
     def leave(self, call: Asked, timeout_s: float) -> bool:

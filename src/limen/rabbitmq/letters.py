@@ -1,6 +1,6 @@
-"""Dead letters from an operator's side: listed, tried again, thrown away.
+"""What lies in queues to be looked at: dead letters, listed, tried again, thrown away; and notes.
 
-Each of these holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
+Each look holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
 out: it goes back when the look is over, or when this process ends.
 """
 
@@ -18,7 +18,7 @@ from ..actors.recorder import Recorder
 from ..actors.runtime import runtime
 from ..messages.dead_letters import DeadLetter, DeadLetters
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import BrokerError, ConfigError, LimenError, UnknownDeadLetter
+from ..messages.errors import BrokerError, ConfigError, DecodeError, LimenError, UnknownDeadLetter
 from ..messages.operations import OperationKind
 from . import codec, topology
 from ._session import Browse
@@ -70,6 +70,11 @@ class LetterDesk:
         """List them, the oldest first. Raises `BrokerError`."""
         with self._open(channel) as (_, letters):
             return DeadLetters(letter.shown for letter, _ in letters)
+
+    def notes(self, queue: Queue) -> set[str]:
+        """Give all that was noted in a queue. Raises `BrokerError`."""
+        with self._look(queue) as browse:
+            return {note for each in browse.found if (note := _note_in(each))}
 
     def discard(self, channel: str, letter_id: str) -> DeadLetter:
         """Throw one away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`, `BrokerError`."""
@@ -128,10 +133,15 @@ class LetterDesk:
     @contextmanager
     def _open(self, channel: str) -> Iterator[tuple[Browse, list[tuple[Letter, Delivery]]]]:
         """Hold all letters of a channel for the length of a block."""
-        queue = topology.dead_queue(channel)
+        with self._look(topology.dead_queue(channel)) as browse:
+            yield browse, _letters(browse.found, channel)
+
+    @contextmanager
+    def _look(self, queue: Queue) -> Iterator[Browse]:
+        """Hold all that lies in a queue for the length of a block."""
         browse = self._hold(queue, runtime().now() + WAIT_S)
         try:
-            yield browse, _letters(browse.found, channel)
+            yield browse
         finally:
             self._io.do(browse.close)
 
@@ -143,6 +153,14 @@ class LetterDesk:
             if not given.startswith(_HELD) or runtime().now() > deadline_s:
                 raise BrokerError(str(self._io.address), given)
             runtime().sleep(_PAUSE_S)
+
+
+def _note_in(delivery: Delivery) -> str | None:
+    try:
+        note = codec.read_document(delivery.body, codec.CONTROL).get("note")
+    except DecodeError:
+        return None
+    return note if isinstance(note, str) else None
 
 
 def _letters(found: list[Delivery], channel: str) -> list[tuple[Letter, Delivery]]:

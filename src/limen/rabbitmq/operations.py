@@ -32,8 +32,16 @@ class Operations:
     """All of it, for one process."""
 
     def __init__(
-        self, io: BrokerIO, census: Census, pausing: Pausing, requester: Requester, recorder: Recorder | None
+        self,
+        io: BrokerIO,
+        namespace: str,
+        *,
+        census: Census,
+        pausing: Pausing,
+        requester: Requester,
+        recorder: Recorder | None,
     ) -> None:
+        self._namespace = namespace
         self._io = io
         self._census = census
         self._pausing = pausing
@@ -46,9 +54,10 @@ class Operations:
             return rows_of(self._census.reports(channel))
 
     def channels(self) -> list[str]:
-        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        """Name the channels that somebody serves, or that have queues. Raises `ChannelLifecycleError`."""
         with _told_of("*"):
-            return self._census.channels()
+            noted = self._letters.notes(topology.channels_queue(self._namespace))
+            return sorted({*self._census.channels(), *noted})
 
     def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
         """Make the queues of these activity types, and that of their dead letters; name them."""
@@ -100,8 +109,10 @@ class Operations:
         with _told_of(channel):
             reports = self._census.reports(channel)
             rows = [queue for (_, queue), _ in reports.values()]
+            noted = self._letters.notes(topology.types_queue(channel))
             kinds = {kind for (workers, _), _ in reports.values() for each in workers for kind in each.activity_types}
             kinds |= {each.activity_type for row in rows for each in row.types}
+            kinds |= noted
             lying = ask_io(self._io, functools.partial(self._count, channel, sorted(kinds)))
         return merged(channel, rows, lying)
 

@@ -31,8 +31,6 @@ from ..messages.errors import (
     LimenError,
     MessageTooLarge,
     NoWorkersAvailable,
-    ScheduleToCloseTimedOut,
-    ScheduleToStartTimedOut,
     ShutDown,
 )
 from . import codec, topology
@@ -45,6 +43,7 @@ from .desk import Desk
 from .handlers import write_arguments
 from .io import BrokerIO
 from .letters import AskedAgain
+from .limits import Limits
 from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
 from .received import Received
 from .records import Record, open_record
@@ -60,13 +59,8 @@ _PREFETCH = 2_000
 
 _WORKFLOW = "aion-dispatch"
 
-_TIMED_OUT = {"schedule_to_start": ScheduleToStartTimedOut, "schedule_to_close": ScheduleToCloseTimedOut}
-
 _CALLED_OFF_AT_ONCE = 1_000
 """How many ids are put into one message."""
-
-_NEWS_S = 0.1
-"""How long the news that an attempt has begun may be on its way."""
 
 _LOOK_S = 0.005
 
@@ -102,6 +96,7 @@ class Requester:
         self._census = census
         self._desk = desk
         self.replies = replies
+        self.limits = Limits(desk)
         self._pending: dict[str, Asked] = {}
         self._records: dict[str, Record] = {}
         """Of those among them that have a recorder."""
@@ -141,7 +136,7 @@ class Requester:
             self._records[call.id] = Record(call)
         self._pending[call.id] = call
         if call.has_limits and call.claim is None:  # else those who wait for it have limits of their own
-            self.limit(call, self.give_up)
+            self.limits.arm(call, self.give_up)
         return True
 
     def _parcel(self, call: Call, channel: str) -> Parcel:
@@ -224,37 +219,6 @@ class Requester:
             self._io.later(_LOOK_S, functools.partial(self._when_sent, call, then))
         else:
             then(None)
-
-    # --- limits: on the timer thread ----------------------------------------------------------------------------
-
-    def limit(self, call: Asked, give_up: Callable[[Any, BaseException], object]) -> None:
-        """Arm a call's limits; `give_up(call, error)` is called on the desk when one has run out. Any thread."""
-        request = call.request
-        for name, limit in (
-            ("schedule_to_start", request.schedule_to_start_timeout),
-            ("schedule_to_close", request.schedule_to_close_timeout),
-        ):
-            if limit is not None:
-                limit_s = limit.total_seconds()
-                timer = runtime().call_later(
-                    limit_s + (_NEWS_S if name == "schedule_to_start" else 0.0),
-                    functools.partial(self._timed_out, call, name, limit_s, give_up),
-                )
-                call.timers += (timer,)
-
-    def _timed_out(
-        self, call: Asked, limit: str, limit_s: float, give_up: Callable[[Any, BaseException], object]
-    ) -> None:
-        work = call.work
-        if limit == "schedule_to_start" and work.attempts:
-            return
-        worker_id = work.attempts[-1].worker_id if work.phase is RUNNING else None
-        assert call.accepted_s is not None, "set before its limits"
-        elapsed_s = self._now() - call.accepted_s
-        error = _TIMED_OUT[limit](
-            call.channel_name, _WORKFLOW, limit, call.activity_type, worker_id, elapsed_s, limit_s
-        )
-        self._desk.put(functools.partial(give_up, call, error))
 
     # --- what the broker says: on the I/O thread ----------------------------------------------------------------
 
