@@ -14,6 +14,8 @@ SEEDS ?= 5000
 PYTHONS ?= 3.11 3.12 3.13
 
 BIN := $(VENV)/bin
+# Where the peers of `bench-rabbitmq` are installed, apart from everything else.
+PEERS ?= .venv-peers
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none)
 # Named after the interpreter, so that another PYTHON builds the environment anew.
 STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
@@ -23,10 +25,10 @@ SCRIPTS := $(wildcard examples/*.py benchmarks/*.py)
 # Test functions are checked inside; their signatures may leave types to their fixtures.
 MYPY_TESTS := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
 
-.PHONY: help setup demo test slow test-all static format format-check lint types check wheel bench scenarios sim clean
+.PHONY: help setup demo test slow homes test-all static format format-check lint types check wheel bench bench-rabbitmq scenarios sim clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## build .venv with limen and its tools in it
 
@@ -47,6 +49,9 @@ test: setup ## run the quick tests
 
 slow: setup ## run the slow tests: snippets, examples, wheel, real processes
 	$(BIN)/pytest -m slow $(ARGS)
+
+homes: setup ## run the tests of what users see over a RabbitMQ instead of in one process
+	$(BIN)/pytest --home=rabbitmq -m "" tests/face $(ARGS)
 
 test-all: ## run all tests on each of PYTHONS that is installed
 	@for version in $(PYTHONS); do \
@@ -73,7 +78,7 @@ types: setup
 
 static: format-check lint types ## format, lint and types, without changing anything
 
-check: static test slow ## the whole gate, the same as CI
+check: static test slow homes ## the whole gate, the same as CI
 	@echo "check: all good"
 
 wheel: setup ## build dist/limen-*.whl
@@ -81,6 +86,15 @@ wheel: setup ## build dist/limen-*.whl
 
 bench: setup ## measure, against the standard library and stock Pykka in the same run
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-rabbitmq: setup $(PEERS)/.installed ## measure over RabbitMQ, against Celery and Dramatiq at the same broker
+	PEERS=$(PEERS)/bin $(BIN)/python benchmarks/rabbitmq/bench_rabbitmq.py $(ARGS)
+
+$(PEERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(PEERS)/bin/pip install --quiet --group bench-rabbitmq
+	@touch $@
 
 scenarios: setup ## run every simulated scenario on many seeds    make scenarios SEEDS=fresh:500
 	$(BIN)/pytest -m "" tests/simulation -k ends_well --sim-seeds=$(SEEDS) $(ARGS)

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable, Iterable
 
 from harness import Bound, Row
 
@@ -23,17 +24,22 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
+    return report([importlib.import_module(f"bench_{name}").run for name in wanted], as_json="--json" in arguments)
+
+
+def report(runs: Iterable[Callable[[], Iterable[Row | Bound]]], *, as_json: bool) -> int:
+    """Run benchmarks and print what they give, line by line; give the exit status."""
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
     rows: list[Row | Bound] = []
-    for name in wanted:
-        for row in importlib.import_module(f"bench_{name}").run():
+    for run in runs:
+        for row in run():
             rows.append(row)
             print(_line(row), flush=True)
     missed = [row.name for row in rows if not row.met]
     print(
         f"{len(rows) - len(missed)} of {len(rows)} targets met" + (f"; missed: {', '.join(missed)}" if missed else "")
     )
-    if "--json" in arguments:
+    if as_json:
         print(json.dumps([_plain(row) for row in rows]))
     return 1 if missed else 0
 

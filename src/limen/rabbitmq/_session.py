@@ -7,6 +7,7 @@ the two that live as long as the connection ends the connection, and the next on
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ class Session:
         self._out: Any = None
         self._work: Any = None
         self._cancelling: dict[str, Then] = {}
+        self._asides = itertools.count(1)
         self._pending: dict[int, Then] = {}
         self._consumers: dict[str, Callable[[], object]] = {}
 
@@ -181,7 +183,7 @@ class Session:
 
     def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
         """Do something on a channel of its own, so that what is refused there harms nothing else."""
-        number = id(then)
+        number = next(self._asides)
         self._pending[number] = then
 
         def settle(problem: str | None) -> None:

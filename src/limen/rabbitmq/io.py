@@ -87,7 +87,7 @@ class BrokerIO:
 
     def with_session(self, function: Callable[[Session], object]) -> None:
         """Call a function with the connection, if there is one. On the I/O thread."""
-        if self._session is not None and self._is_open:
+        if self._session is not None and self._is_usable:
             function(self._session)
 
     def wait_up(self, timeout_s: float) -> None:
@@ -166,12 +166,17 @@ class BrokerIO:
     def _pump(self) -> None:
         """Send what may be sent."""
         session, outbox = self._session, self._outbox
-        if self._is_open and session is not None:
+        if session is not None and self._is_usable:
             while (parcel := outbox.next()) is not None:
                 session.publish(parcel)
         if outbox and not self._watching:
             self._watching = True
             self._later(_LOOK_S, self._look)
+
+    @property
+    def _is_usable(self) -> bool:
+        """Whether there is a connection on which all is set up, and which has not begun to close."""
+        return self._is_open and self._connection is not None and bool(self._connection.is_open)
 
     def _look(self) -> None:
         """Give up what has waited too long, and end once all is sent if that is wanted."""

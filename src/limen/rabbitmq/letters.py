@@ -14,10 +14,12 @@ from typing import Any
 import attrs
 
 from ..actors.conversation import Conversation
+from ..actors.recorder import Recorder
 from ..actors.runtime import runtime
 from ..messages.dead_letters import DeadLetter, DeadLetters
 from ..messages.dispatch import DispatchRequest
 from ..messages.errors import BrokerError, ConfigError, DecodeError, LimenError, UnknownDeadLetter
+from ..messages.operations import OperationKind
 from . import codec, topology
 from ._session import Browse
 from .asking import WAIT_S, ask_io
@@ -25,6 +27,7 @@ from .codec import Treatment
 from .dead import LETTER, Letter, letter_of, write_letter
 from .io import BrokerIO
 from .parcels import Delivery, Parcel
+from .records import record_letter
 from .topology import Queue, Route
 
 _HELD = "(403"
@@ -47,6 +50,8 @@ class AskedAgain(Conversation):
             max_crashes=treatment.max_crashes,
             dead_letter=treatment.dead_letter,
         )
+        self.generation = treatment.generation
+        """How often it was taken out of the dead letters."""
         self.activity = activity
         """What reads the result; without one it is plain data."""
 
@@ -57,8 +62,9 @@ class LetterDesk:
     Each method blocks, within a bound, and may be called on any thread but the I/O thread.
     """
 
-    def __init__(self, io: BrokerIO) -> None:
+    def __init__(self, io: BrokerIO, recorder: Recorder | None = None) -> None:
         self._io = io
+        self._recorder = recorder
 
     def all(self, channel: str) -> DeadLetters:
         """List them, the oldest first. Raises `BrokerError`."""
@@ -71,9 +77,10 @@ class LetterDesk:
             return {note for each in browse.found if (note := _note_in(each))}
 
     def discard(self, channel: str, letter_id: str) -> DeadLetter:
-        """Throw one away, and give it. Raises `UnknownDeadLetter`, `BrokerError`."""
+        """Throw one away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`, `BrokerError`."""
         with self._open(channel) as (browse, letters):
             letter, delivery = _find(letters, channel, letter_id)
+            record_letter(self._recorder, letter.shown, OperationKind.DISCARDED)
             self._remove(browse, delivery)
         return letter.shown
 
@@ -82,7 +89,8 @@ class LetterDesk:
     ) -> AskedAgain:
         """Try one again. `ask` is told of the call before it is sent, and gives the queue for its answer.
 
-        Raises `UnknownDeadLetter`; `ConfigError` if it is of another activity, or no request at all; `BrokerError`.
+        Raises `UnknownDeadLetter`; `ConfigError` if it is of another activity, or no request at all; `RecorderFailed`;
+        `BrokerError`.
         """
         with self._open(channel) as (browse, letters):
             letter, delivery = _find(letters, channel, letter_id)
@@ -90,8 +98,9 @@ class LetterDesk:
             shown = letter.shown
             treatment = attrs.evolve(letter.treatment, generation=shown.requeues + 1, host_deaths=0)
             message, _ = codec.read_request(letter.body, {})
+            record_letter(self._recorder, shown, OperationKind.REQUEUED)
             call = AskedAgain(message, treatment, activity)
-            call.letter = shown
+            call.letter, call.recorder = shown, self._recorder
             self._send(letter, treatment, ask(call))
             self._remove(browse, delivery)
         return call

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._engine import Port
+from .._engine import Line, Port
 from ..actors import _orders as orders
+from ..actors.recorder import Recorder
 from ..messages.errors import BrokerError, ChannelLifecycleError
+from ..messages.events import EventKind
 from ..messages.pool import PoolRow, QueueRow
 from . import topology
 from ._session import Session
 from .asking import ask_io
 from .census import Census
 from .io import BrokerIO
-from .letters import LetterDesk
+from .letters import AskedAgain, LetterDesk
 from .pausing import Pausing
 from .reports import merged, rows_of
 from .requester import Requester
@@ -30,13 +32,22 @@ from .topology import Route
 class Operations:
     """All of it, for one process."""
 
-    def __init__(self, io: BrokerIO, namespace: str, census: Census, pausing: Pausing, requester: Requester) -> None:
+    def __init__(
+        self,
+        io: BrokerIO,
+        namespace: str,
+        *,
+        census: Census,
+        pausing: Pausing,
+        requester: Requester,
+        recorder: Recorder | None,
+    ) -> None:
         self._namespace = namespace
         self._io = io
         self._census = census
         self._pausing = pausing
         self._requester = requester
-        self._letters = LetterDesk(io)
+        self._letters = LetterDesk(io, recorder)
 
     def pool(self, channel: str) -> list[PoolRow]:
         """List the workers of all hosts, in the order in which they came."""
@@ -61,15 +72,21 @@ class Operations:
             raise ChannelLifecycleError(channel, problem)
         return [each.name for each in queues]
 
-    def letters(self, channel: str, order: object, again: Port) -> Any:
-        """Do something about dead letters."""
+    def letters(self, channel: str, order: object, again: Port, local: Line) -> Any:
+        """Do something about dead letters. `local`: where those are told who follow the events of this process."""
         match order:
             case orders.ListLetters():
                 return self._letters.all(channel)
             case orders.Discard(letter_id):
-                return self._letters.discard(channel, letter_id)
+                letter = self._letters.discard(channel, letter_id)
+                local.ask(orders.Tell(EventKind.DISCARDED, letter))
+                return letter
             case orders.Requeue(letter_id, _, kind):
-                ask = functools.partial(self._requester.ask_again, channel=channel)
+
+                def ask(call: AskedAgain) -> str:
+                    local.ask(orders.Tell(EventKind.REQUEUED, call))
+                    return self._requester.ask_again(call, channel)
+
                 call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
                 call.channel = again
                 return call
