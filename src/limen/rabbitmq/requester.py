@@ -37,7 +37,7 @@ from . import codec, topology
 from ._ledger import name_of
 from ._session import Session
 from .asking import ask_io
-from .census import LISTEN_S, Census
+from .census import Census
 from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
@@ -63,6 +63,9 @@ _CALLED_OFF_AT_ONCE = 1_000
 """How many ids are put into one message."""
 
 _LOOK_S = 0.005
+
+_HEAR_S = 0.15
+"""How long hosts have to say what has begun, where somebody waits for that."""
 
 RETRY_S = 0.2
 """The pause after a queue could not be made."""
@@ -403,10 +406,10 @@ class Requester:
     def _hear_all(self) -> None:
         """Have all hosts say now what has begun, and give them the time to do so."""
         with contextlib.suppress(BrokerError):
-            ask_io(self._io, lambda then: self._control.say("news", then), LISTEN_S)
+            ask_io(self._io, lambda then: self._control.say("news", then), _HEAR_S)
             self._all_begun.clear()
             if self._not_begun():
-                wait_patiently(self._all_begun.wait, LISTEN_S)
+                wait_patiently(self._all_begun.wait, _HEAR_S)
 
     def wait_quiet(self, until_s: float) -> None:
         """Block until nothing is under way any more, or that time has come, or an earlier one that `hurry` tells."""
