@@ -172,9 +172,12 @@ class BrokerIO:
     def _pump(self) -> None:
         """Send what may be sent."""
         session, outbox = self._session, self._outbox
-        if self._is_open and session is not None:
+        if self._is_open and session is not None and session.can_publish:
+            sent = outbox.unconfirmed
             while (parcel := outbox.next()) is not None:
                 session.publish(parcel)
+            if outbox.unconfirmed > sent:
+                session.flush()
         if outbox and not self._watching:
             self._watching = True
             self._later(_LOOK_S, self._look)

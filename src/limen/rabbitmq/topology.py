@@ -76,7 +76,7 @@ class Queue:
     """Whether it is for its one connection only, and gone with it."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Route:
     """One way of one activity type on one channel."""
 
