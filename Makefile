@@ -25,7 +25,7 @@ SCRIPTS := $(wildcard examples/*.py benchmarks/*.py)
 # Test functions are checked inside; their signatures may leave types to their fixtures.
 MYPY_TESTS := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
 
-.PHONY: help setup demo test slow test-all static format format-check lint types check wheel bench bench-rabbitmq scenarios sim clean
+.PHONY: help setup demo test slow homes test-all static format format-check lint types check wheel bench bench-rabbitmq scenarios sim clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ test: setup ## run the quick tests
 
 slow: setup ## run the slow tests: snippets, examples, wheel, real processes
 	$(BIN)/pytest -m slow $(ARGS)
+
+homes: setup ## run the tests of what users see over a RabbitMQ instead of in one process
+	$(BIN)/pytest --home=rabbitmq -m "" tests/face $(ARGS)
 
 test-all: ## run all tests on each of PYTHONS that is installed
 	@for version in $(PYTHONS); do \
@@ -75,7 +78,7 @@ types: setup
 
 static: format-check lint types ## format, lint and types, without changing anything
 
-check: static test slow ## the whole gate, the same as CI
+check: static test slow homes ## the whole gate, the same as CI
 	@echo "check: all good"
 
 wheel: setup ## build dist/limen-*.whl

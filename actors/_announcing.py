@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..messages.activities import Completed
 from ..messages.bus_errors import ChannelClosed, DeliveryFailed
@@ -22,6 +23,9 @@ from .attempt import Attempt
 from .conversation import Conversation
 from .entry import WorkerEntry
 from .pressure import Enforcement
+
+if TYPE_CHECKING:
+    from ..messages.dead_letters import DeadLetter
 
 logger = logging.getLogger("limen")
 
@@ -83,7 +87,7 @@ class Announcer:
         if isinstance(following, Attempt):
             self.tell_of_start(following)
 
-    def tell_about(self, kind: EventKind, conversation: Conversation, detail: str = "") -> None:
+    def tell_about(self, kind: EventKind, conversation: Conversation | DeadLetter, detail: str = "") -> None:
         """Tell what became of a request that no worker has."""
         if self._book.hearers[kind]:
             self._say(kind, None, conversation, detail)
@@ -146,7 +150,7 @@ class Announcer:
         self,
         kind: EventKind,
         entry: WorkerEntry | None = None,
-        conversation: Conversation | None = None,
+        conversation: Conversation | DeadLetter | None = None,
         detail: str = "",
         *,
         outcome: Outcome | None = None,

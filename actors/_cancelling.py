@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from queue import Full
+from typing import Any
 
 from ..messages.errors import ActivityCancelled
 from . import _orders as orders
@@ -21,11 +23,12 @@ def cancel_all(
     Where nobody but its caller has to be told of one, that is all that happens: thousands are a matter of milliseconds.
     """
     left = deque(conversations)
+    reasons: dict[str, Any] = {}
     try:
         while left:
             first = left[0]
             if _is_quiet(first) and not book.listeners:
-                _withdraw(first, book)
+                _withdraw(first, book, reasons.get(first.activity_type) or _reason_for(first.activity_type, reasons))
             else:
                 carry_out(book.state.cancel(first))
             left.popleft()
@@ -45,10 +48,16 @@ def _is_quiet(conversation: Conversation) -> bool:
     )
 
 
-def _withdraw(conversation: Conversation, book: Book) -> None:
+def _reason_for(activity_type: str, reasons: dict[str, Any]) -> Any:
+    """Give what makes the error of one such request, for whoever asks for it: most are never looked at."""
+    reason = reasons[activity_type] = (partial(ActivityCancelled, activity_type), None, None)
+    return reason
+
+
+def _withdraw(conversation: Conversation, book: Book, reason: Any) -> None:
     """Take it out of the line. Its caller is told first: so he is, whatever happens next."""
     try:  # noqa: SIM105 - a context manager for each of thousands costs as much as the rest
-        conversation.reply.set_exception(ActivityCancelled(conversation.activity_type))
+        conversation.reply.set_exception(reason)
     except Full:
         pass
     book.state.forget(conversation)

@@ -21,17 +21,26 @@ class Group:
         self.types = types
         self.members: dict[WorkerEntry, None] = {}
         self.sole: WorkerEntry | None = None
-        """The only member, while there is one: it needs no order."""
+        """The only member, while there is one, where its load needs no note."""
         self.able = 0
         """Members that have slots at all."""
         self.heap: list[tuple[int, int, int, WorkerEntry]] = []
         self.gone = 0
         """Members that have left since the heap was swept."""
 
+    def enter(self, entry: WorkerEntry) -> None:
+        """Take in a new member."""
+        members = self.members
+        members[entry] = None
+        self.able += entry.capacity.max_concurrent > 0
+        if self.sole is not None:  # it had no order so far
+            self.push(self.sole)
+        self.sole = entry if len(members) == 1 else None
+        if self.sole is None:
+            self.push(entry)
+
     def push(self, entry: WorkerEntry) -> None:
         """File the entry under its load as it is now."""
-        if self.sole is not None:
-            return
         entry.version = version = entry.version + 1
         if not entry.has_room:
             return
@@ -52,14 +61,6 @@ class Group:
         self.gone = 0
         self.heap = [item for item in self.heap if item[2] == item[3].version]
         heapq.heapify(self.heap)
-
-    def least(self) -> WorkerEntry | None:
-        """Give the least loaded entry with room, or `None`."""
-        sole = self.sole
-        if sole is not None:
-            return sole if sole.has_room else None
-        first = self.top()
-        return first[3] if first is not None else None
 
     def top(self) -> tuple[int, int, int, WorkerEntry] | None:
         """Give the least loaded entry with room."""
@@ -84,6 +85,13 @@ class CountedGroup(Group):
         super().__init__(types)
         self.in_flight = self.slots = 0
 
+    def enter(self, entry: WorkerEntry) -> None:
+        """Take in a new member; also the only one is counted each time."""
+        super().enter(entry)
+        if self.sole is not None:
+            self.sole = None
+            self.push(entry)
+
     def push(self, entry: WorkerEntry) -> None:
         """Count, too."""
         if entry.counted is None:
@@ -100,6 +108,7 @@ class CountedGroup(Group):
             self.slots -= entry.capacity.max_concurrent
             entry.counted = None
         super().drop(entry)
+        self.sole = None
 
 
 class Candidates:
@@ -127,19 +136,11 @@ class Candidates:
     def _file(self, entry: WorkerEntry) -> None:
         types = entry.capacity.activity_types
         group = self._groups.get(types) or self._group_of(types)
-        members = group.members
-        members[entry] = None
-        group.sole = entry if len(members) == 1 else None
-        group.able += entry.capacity.max_concurrent > 0
         entry.group = group
         self.entries[entry.worker_id] = entry
         self._groups_for.clear()
         self._members.clear()
-        if len(members) == 2:  # noqa: PLR2004 - the first had no order
-            for each in members:
-                group.push(each)
-        else:
-            group.push(entry)
+        group.enter(entry)
 
     def _group_of(self, types: tuple[str, ...]) -> Group:
         """Find the group of those that name the same types in the same order, whatever they name twice."""
@@ -164,14 +165,18 @@ class Candidates:
     def changed(self, entry: WorkerEntry) -> None:
         """Take note of an entry's new load."""
         group = entry.group
-        if group is not None:  # it is one of them
+        if group is not None and group.sole is None:  # it is one of several
             group.push(entry)
 
     def least_loaded(self, activity_type: str) -> WorkerEntry | None:
         """Give the entry with room that holds least, the one that came first among equals."""
         groups = self._groups_for.get(activity_type) or self._serving(activity_type)
         if len(groups) == 1:
-            return groups[0].least()
+            sole = groups[0].sole
+            if sole is not None:
+                return sole if sole.has_room else None
+            first = groups[0].top()
+            return first[3] if first is not None else None
         tops = [first for group in groups if (first := group.top()) is not None]
         return min(tops)[3] if tops else None
 

@@ -190,7 +190,7 @@ class ChannelState(WindingDown):
             return None
         if self.gates and ended.activity_type in self.gates:  # others wait for its end, too
             return None
-        following = self._take_next(entry, tray)
+        following = self._take_next(entry, tray) if tray or self.waiting.count else True
         if following is False:
             return None
         ended.phase = CLOSED
@@ -210,8 +210,6 @@ class ChannelState(WindingDown):
     def _take_next(self, entry: WorkerEntry, tray: deque[Conversation]) -> Conversation | bool:
         """Take out what comes next for a slot of this worker, to be run. `True`: nothing. `False`: others decide."""
         waiting, types = self.waiting, entry.capacity.activity_types
-        if not tray and not waiting.count:
-            return True
         beyond = entry.manual + len(entry.attempts) - entry.capacity.max_concurrent
         if beyond > 0 and not entry.has_prefetch(beyond - 1):
             return False

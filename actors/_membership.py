@@ -28,6 +28,8 @@ class Membership(Carrier):
 
     def _finished(self, message: orders.Finished) -> None:
         attempt = message.attempt
+        if attempt.conversation is None:  # an actor that crashed since has acted on this, and not said so
+            return
         counts = message.answered or not attempt.claimed
         if self._book.policing is not None:
             self._book.policing.note_end(self._runtime.now())
@@ -45,6 +47,8 @@ class Membership(Carrier):
             self._carry_out(decided)
         if attempt.entry.draining:
             self._say_drained(attempt.entry)
+        if message.answered:
+            attempt.conversation = None  # as in `WorkerReport.finished`
 
     def _progressed(self, message: orders.Progressed) -> None:
         progress = message.conversation.progress

@@ -23,6 +23,7 @@ from .conversation import Conversation
 from .entry import WorkerEntry
 
 if TYPE_CHECKING:
+    from ..messages.dead_letters import DeadLetter
     from ..messages.schema import Schema
 
 
@@ -375,6 +376,15 @@ class Listen:
 @attrs.frozen(eq=False, repr=False)
 class WindDown:
     """Take nothing new, and say when nothing is left to do: the book's ending knows until when, and to whom."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Tell:
+    """Let those who follow events hear what became of a request in other hands than the channel's."""
+
+    kind: EventKind
+    request: Conversation | DeadLetter
+    detail: str = ""
 
 
 @attrs.frozen(eq=False, repr=False)

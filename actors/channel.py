@@ -155,6 +155,8 @@ class ChannelActor(Membership):
                 return None  # whoever gave the order has given it up
             case orders.Listen():
                 return self._announcer.listen(message)
+            case orders.Tell(kind, request, detail):
+                return self._announcer.tell_about(kind, request, detail)
             case orders.Watch():
                 return self._announcer.watch(message)
             case DispatchRequest():

@@ -47,8 +47,8 @@ def run() -> list[Row | Bound]:
         Bound("CPU of them all, idle for 1 s", running["idle_ms"], "ms", 1.0),
         Bound("context.pool of them all", running["pool_ms"], "ms", 10.0),
         Bound("workers_for_channel of them all", running["workers_for_channel_ms"], "ms", 10.0),
-        Bound("context.pool, the first time", running["first_pool_ms"], "ms", 20.0),
-        Bound("workers_for_channel, the first time", running["first_workers_for_channel_ms"], "ms", 30.0),
+        Bound("context.pool, the first time", running["first_pool_ms"], "ms", 10.0),
+        Bound("workers_for_channel, the first time", running["first_workers_for_channel_ms"], "ms", 10.0),
         _throughput(),
     ]
 

@@ -30,7 +30,8 @@ def error_to_wire(error: BaseException) -> dict[str, Any]:
     if _kinds().get(kind.__name__) is not kind:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         return {"kind": _scrubbed(name), "message": message}
-    fields = {name: getattr(error, name) for name in _kinds()[kind.__name__].__match_args__}
+    given = {name: getattr(error, name) for name in _kinds()[kind.__name__].__match_args__}
+    fields = {name: _scrubbed(value) if type(value) is str else value for name, value in given.items()}
     if not all(_is_plain(value) for value in fields.values()):
         return {"kind": kind.__name__, "message": message}
     return {"kind": kind.__name__, "message": message, "fields": fields}

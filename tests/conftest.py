@@ -21,6 +21,8 @@ import attrs
 import pytest
 from pykka import Actor, ActorRef, ActorRegistry
 
+pytest_plugins = ("brokerfixtures", "homekit")
+
 LONG_LIVED_THREADS = ("limen-pool", "limen-timer", "limen-watch")
 """Name prefixes of the infrastructure threads that outlive the actors they serve."""
 

@@ -127,7 +127,10 @@ class Reply(Future[T]):
             self._call_all()
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled."""
+        """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled.
+
+        Where a type, or what makes an error, is given alone, as the first of three, one is made for each `get`.
+        """
         if isinstance(exc_info, BaseException):
             exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
         Reply.set(self, _Raised(exc_info or sys.exc_info()))  # type: ignore[misc]  # what `get` knows
@@ -227,7 +230,8 @@ class Reply(Future[T]):
 
         Without a limit of its own: a wait with one takes longer to set up.
         """
-        self._refuse_self_ask()
+        if self.owed_by is not None:
+            self._refuse_self_ask()
         while self.value is PENDING:
             waiter = _new_lock()
             waiter.acquire()

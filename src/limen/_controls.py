@@ -25,7 +25,7 @@ class QueueControls:
         return row
 
     def queues(self) -> list[QueueRow]:
-        """Show all queues that have workers, or were used by this application. Copies, by name."""
+        """Show all queues that were used by this application or, at a broker, by any. Copies, by name."""
         return [self.queue(each) for each in self._names_of_queues()]
 
     def declare(self, queue: str, activities: Iterable[Activity[..., Any] | str]) -> list[str]:

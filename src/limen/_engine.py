@@ -77,7 +77,7 @@ class Engine(Protocol):
         ...
 
     def queues(self) -> list[str]:
-        """Name the queues that others serve, as far as there are others."""
+        """Name the queues that others serve, or that requests of others may lie in, as far as there are others."""
         ...
 
     def port(self, queue: str) -> Port:

@@ -27,7 +27,7 @@ from .handle import Handle, cancel_all, handle_of
 from .messages.activities import WorkerCapacity
 from .messages.bus_errors import BusError
 from .messages.drain import DrainReport, Waiting, check_drain
-from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining, NotOverBroker
+from .messages.errors import ChannelLifecycleError, ConfigError, DispatcherDraining
 from .messages.names import dispatch_channel
 from .messages.pool import PoolRow
 
@@ -67,9 +67,7 @@ class Limen(QueueControls):
         self.namespace = namespace
         self._recorder = recorder
         self._metrics = metrics
-        self._engine = _engine_for(url, namespace, context)
-        if recorder is not None and not isinstance(self._engine, EmbeddedEngine):
-            raise NotOverBroker("recorder", "keeps what one process decides, and over a broker many do")
+        self._engine = _engine_for(url, namespace, context, recorder)
         self._lock = runtime().create_lock()
         self._ports: dict[str, Port] = {}
         self._open_ports: dict[str, Port] = {}
@@ -432,7 +430,7 @@ class Limen(QueueControls):
             port.session.notice(orders.Listen(stream.listener, on=False))
 
 
-def _engine_for(url: str | None, namespace: str, context: WorkerContext | None) -> Engine:
+def _engine_for(url: str | None, namespace: str, context: WorkerContext | None, recorder: Recorder | None) -> Engine:
     """Choose what carries the work. The client of a broker is imported where there is one."""
     setting = "url" if url else "LIMEN_URL"
     given = url or os.environ.get("LIMEN_URL")
@@ -442,7 +440,7 @@ def _engine_for(url: str | None, namespace: str, context: WorkerContext | None) 
         raise ConfigError(setting, f"must be embedded: or amqp(s)://…, not {given.partition(':')[0]}:…")
     from .rabbitmq import engine_for
 
-    return engine_for(given, setting, namespace, context)
+    return engine_for(given, setting, namespace, context, recorder)
 
 
 def _follow(port: Port, registry: Registry) -> None:

@@ -62,7 +62,9 @@ def test_a_wait_that_is_woken_for_nothing_goes_on():
         def start(self):
             rounds.release()
             self.timer = None
-            threading.Thread(target=self.waiter.release if rounds._value < 3 else lambda: reply.set("done")).start()
+            assert self.waiter is not None
+            wake = self.waiter.release if rounds._value < 3 else lambda: reply.set("done")
+            threading.Thread(target=wake).start()
 
     reply.wait_on_main(Impatient(lambda *_: None))
     assert reply.get() == "done"

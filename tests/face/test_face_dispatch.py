@@ -1,7 +1,9 @@
 """`dispatch` and the handle it gives: results, failures, crashes, limits, cancelling, callbacks."""
 
+import gc
 import sys
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -349,3 +351,28 @@ def test_a_handle_says_what_it_is(app):
     handle.result(timeout=TIMEOUT_S)
 
     assert repr(handle) == f"<Handle quick {handle.id} done>"
+
+
+@pytest.mark.parametrize("options", [{}, {"start_to_close": 60}, {"schedule_to_close": 60}], ids=str)
+def test_a_result_goes_with_the_last_who_holds_it(app, options):
+    """Nothing of a dispatch waits for the garbage collector, whether its time was limited or not."""
+
+    class Thing:
+        pass
+
+    @activity
+    def make(number: int) -> object:
+        return Thing()
+
+    app.worker("default", [make])
+    gone = threading.Event()
+    gc.collect()
+    gc.disable()
+    try:
+        handle = app.dispatch(make.options(**options), 1)
+        thing = handle.result(timeout=TIMEOUT_S)
+        weakref.finalize(thing, gone.set)
+        del handle, thing
+        assert gone.wait(TIMEOUT_S)  # the worker's thread lets go of it a moment after we have it
+    finally:
+        gc.enable()

@@ -96,6 +96,7 @@ def test_what_is_declared_keeps_requests_before_the_first_worker_comes(run, url,
     assert run("declare", "rabbit_activities:double")["work"] == names
     handle = asker.dispatch(acts.double, 21)
     assert not handle.wait(0.3)
+    assert [(each["queue"], each["waiting"], each["workers"]) for each in run("queues")] == [("work", 1, 0)]
 
     with Host(url, "double"):
         assert handle.result(timeout=TIMEOUT_S) == 42

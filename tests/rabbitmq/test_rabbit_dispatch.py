@@ -228,7 +228,7 @@ def test_what_is_cancelled_as_it_waits_never_starts(host, asker, gate):
         handle.cancel()
         assert isinstance(handle.exception(timeout=TIMEOUT_S), ActivityCancelled)
     last = asker.dispatch(gate.activity, 6)
-    wait_until(lambda: all(each.id in engine_of(host)._host._ledger.cancelled for each in rest))
+    wait_until(lambda: all(f"{each.id}/0" in engine_of(host)._host._ledger.cancelled for each in rest))
     gate.open.set()
 
     assert (first.result(timeout=TIMEOUT_S), last.result(timeout=TIMEOUT_S)) == (0, 6)

@@ -1,4 +1,4 @@
-"""What docs/many-machines.md shows is done, line by line, at a broker."""
+"""What the pages about RabbitMQ show is done, line by line, at a broker."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/many-machines.md"
+PAGES = [ROOT / f"docs/{name}.md" for name in ("many-machines", "rabbitmq-reference")]
 
 PATIENCE_S = 120.0
 _STEP = re.compile(
@@ -113,11 +113,12 @@ def test_the_page_is_taken_apart():
     assert list(_steps(text)) == [("file a.py", "x = 1\n"), ("python a.py", "1\n2\n"), ("limen worker a &", "")]
 
 
-def test_the_tutorial_is_true(url, tmp_path):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_true(page, url, tmp_path):
     """Every file is written and every command run, and each prints what the page says; `…` stands for anything."""
     terminal = Terminal(tmp_path, url)
     try:
-        for step, text in _steps(PAGE.read_text()):
+        for step, text in _steps(page.read_text()):
             if step.startswith("file "):
                 (tmp_path / step.removeprefix("file ")).write_text(text)
                 continue

@@ -161,7 +161,7 @@ def test_what_a_host_has_in_hand_does_not_start_either(url, asker):
 
 
 def test_a_queue_shows_what_waits_in_the_broker_and_what_runs_anywhere(url, asker):
-    """By activity type, whoever asks; a type that nobody serves any more is not known."""
+    """By activity type, whoever asks, also where nobody serves it any more."""
     with Limen(url) as host:
         host.worker("work", [acts.nap], max_concurrent=2)
         handles = [asker.dispatch(acts.nap, 1.0) for _ in range(10)]
@@ -170,7 +170,11 @@ def test_a_queue_shows_what_waits_in_the_broker_and_what_runs_anywhere(url, aske
         row = asker.queue("work")
 
         assert (row.channel_name, row.running, row.waiting, row.paused) == ("aion.dispatch.default.work", 2, 8, False)
-        for handle in handles:
-            handle.cancel()
+    with Limen(url) as latecomer:
+        row = latecomer.queue("work")
+        assert [(each.activity_type, each.waiting) for each in row.types] == [("nap", row.waiting)]
+        assert row.waiting >= 8
+    for handle in handles:
+        handle.cancel()
     with pytest.raises(ConfigError, match="policy"):
         asker.bound("work", waiting=10)

@@ -7,7 +7,6 @@ from rabbithosts import Diary
 from limen import (
     ActivityCancelled,
     Limen,
-    MemoryRecorder,
     NotOverBroker,
     ScheduleToCloseTimedOut,
     as_completed,
@@ -106,7 +105,7 @@ def test_nobody_waits_for_room_at_a_broker(host, asker, tmp_path):
     assert all(handle.result(timeout=TIMEOUT_S) for handle in handles)
 
 
-def test_what_takes_one_book_over_all_workers_is_refused(url, asker):
+def test_what_takes_one_book_over_all_workers_is_refused(asker):
     """Nothing does silently less than it says; to lift what cannot be set is harmless."""
     for refused in (
         lambda: asker.limit("work", acts.double, max_concurrent=1),
@@ -117,7 +116,6 @@ def test_what_takes_one_book_over_all_workers_is_refused(url, asker):
         lambda: asker.remember("work", dead_letters=5),
         lambda: asker.route("work", routers.RoundRobin()),
         lambda: asker.executor("work"),
-        lambda: Limen(url, recorder=MemoryRecorder()),
     ):
         with pytest.raises(NotOverBroker):
             refused()

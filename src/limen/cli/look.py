@@ -35,7 +35,7 @@ def pool(
 
 def queues(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[QUEUE]...", help="These; by default all that are served.")
+        list[str] | None, typer.Argument(metavar="[QUEUE]...", help="These; by default all that there are.")
     ] = None,
     *,
     target: AppTarget = None,

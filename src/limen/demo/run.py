@@ -52,7 +52,7 @@ class Run:
     def __init__(self, plan: Plan, watcher: Watcher) -> None:
         self._plan = plan
         self._watcher = watcher
-        self._app = Limen()
+        self._app = Limen("embedded:")  # whatever the environment says: it kills a process of its own
         self._events = Tally(self._app.events(size=1_000_000))
         self._pipeline = Pipeline(self._app, large_half_way(plan.files), plan.root)
         self._workers: list[WorkerRegistration] = []

@@ -13,9 +13,12 @@ from .url import parse
 if TYPE_CHECKING:
     from .._engine import Engine
     from ..actors.context import WorkerContext
+    from ..actors.recorder import Recorder
 
 
-def engine_for(url: str, setting: str, namespace: str, context: WorkerContext | None) -> Engine:
+def engine_for(
+    url: str, setting: str, namespace: str, context: WorkerContext | None, recorder: Recorder | None
+) -> Engine:
     """Make the engine for a broker's URL. Raises `ConfigError` for a bad one, or where the client is missing."""
     address = parse(url, setting)
     try:
@@ -24,4 +27,4 @@ def engine_for(url: str, setting: str, namespace: str, context: WorkerContext | 
         if error.name is None or error.name.partition(".")[0] != "pika":
             raise
         raise ConfigError(setting, "a broker needs a client: pip install 'limen[rabbitmq]'") from error
-    return RabbitEngine(address, namespace, context)
+    return RabbitEngine(address, namespace, context, recorder)

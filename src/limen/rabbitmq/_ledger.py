@@ -16,7 +16,12 @@ from .parcels import Delivery
 from .topology import Route
 
 REMEMBERED = 50_000
-"""How many ids are remembered of what is done, and of what was cancelled before it came."""
+"""How many names are remembered of what is done, and of what was cancelled before it came."""
+
+
+def name_of(conversation_id: str, generation: int) -> str:
+    """Name a request: a dead letter that is tried again is another one than it was."""
+    return f"{conversation_id}/{generation}"
 
 
 @attrs.define(eq=False)
@@ -24,7 +29,7 @@ class Held:
     """One request that this host has not acknowledged yet."""
 
     name: str
-    """What it is known by: its id, and how often it was taken out of the dead letters."""
+    """What it is known by, see `name_of`."""
     route: Route
     delivery: Delivery
     """The latest delivery of it: the one to be acknowledged."""
@@ -56,7 +61,7 @@ class Remembered:
         return name in self._names
 
     def add(self, name: str) -> None:
-        """Remember it, and forget the oldest if there are too many."""
+        """Remember it, and forget the oldest if there are too many. Any thread."""
         self._names[name] = None
         self._names.move_to_end(name)
         if len(self._names) > self._size:
@@ -73,7 +78,7 @@ class Ledger:
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self.held: dict[str, Held] = {}
         self.cancelled = Remembered(remembered)
-        """Ids of requests that were cancelled, perhaps before they came."""
+        """Of requests that nobody waits for any more, perhaps before they came. Any thread may add to it."""
         self._done = Remembered(remembered)
         self._leaving: set[Held] = set()
 

@@ -6,6 +6,8 @@ the two that live as long as the connection ends the connection, and the next on
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +16,9 @@ from pika import BasicProperties
 from pika.channel import Channel
 from pika.spec import Basic
 
+from .codec import CONTROL, write_document
 from .parcels import Delivery, Parcel
-from .topology import Queue
+from .topology import Queue, channels_queue, namespace_of, types_queue
 
 logger = logging.getLogger("limen")
 
@@ -51,6 +54,7 @@ class Session:
         self._out: Any = None
         self._work: Any = None
         self._cancelling: dict[str, Then] = {}
+        self._asides = itertools.count(1)
         self._pending: dict[int, Then] = {}
         self._consumers: dict[str, Callable[[], object]] = {}
 
@@ -94,11 +98,42 @@ class Session:
     # --- declaring ----------------------------------------------------------------------------------------------
 
     def declare(self, exchanges: Sequence[tuple[str, str]], queues: Sequence[Queue], then: Then) -> None:
-        """Make sure that exchanges (name, type) and queues are there, and each queue bound."""
+        """Make sure that exchanges (name, type) and queues are there, and each queue bound.
+
+        Those that are to be noted are, before they are made: one that is noted and not there does no harm.
+        """
+        noted = [each for each in queues if each.noted is not None]
+        self._missing(noted, lambda missing: self._make(exchanges, queues, missing, then))
+
+    def _missing(self, queues: Sequence[Queue], then: Callable[[list[Queue]], object]) -> None:
+        """Find out which are not there yet."""
+        missing: list[Queue] = []
+        left = len(queues)
+
+        def looked(queue: Queue, consumers: int | None, _: int) -> None:
+            nonlocal left
+            left -= 1
+            if consumers is None:
+                missing.append(queue)
+            if not left:
+                then(missing)
+
+        for each in queues:
+            self.look(each.name, functools.partial(looked, each))
+        if not queues:
+            then(missing)
+
+    def _make(
+        self, exchanges: Sequence[tuple[str, str]], queues: Sequence[Queue], missing: Sequence[Queue], then: Then
+    ) -> None:
+        if not self.alive:
+            then(CUT_OFF)
+            return
 
         def steps(channel: Channel, done: Callable[[Any], object]) -> None:
             calls: list[Callable[[Any], object]] = [
                 *(_exchange(channel, name, kind) for name, kind in exchanges),
+                *(step for queue in missing for step in _note(channel, queue)),
                 *(each for queue in queues for each in _queue(channel, queue)),
             ]
             for call in calls[:-1]:
@@ -148,7 +183,7 @@ class Session:
 
     def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
         """Do something on a channel of its own, so that what is refused there harms nothing else."""
-        number = id(then)
+        number = next(self._asides)
         self._pending[number] = then
 
         def settle(problem: str | None) -> None:
@@ -173,11 +208,6 @@ class Session:
         self._connection.channel(on_open_callback=lambda channel: Browse(self.number, channel, queue, then, later))
 
     # --- publishing ---------------------------------------------------------------------------------------------
-
-    @property
-    def can_publish(self) -> bool:
-        """Whether nobody has begun to close it."""
-        return self.alive and self._out.is_open
 
     def publish(self, parcel: Parcel) -> None:
         """Write a parcel out."""
@@ -338,6 +368,21 @@ def _delivery(queue: str, session: int, method: Any, properties: Any, body: byte
 
 def _nothing(_: Any) -> None:
     """Be a callback."""
+
+
+def _note(channel: Channel, queue: Queue) -> list[Callable[[Any], object]]:
+    """Write down that there is to be a queue. It has been sent when the next step on this channel is answered."""
+    assert queue.noted is not None, "chosen for it"
+    of, kind = queue.noted
+    properties = _Properties(content_type=CONTROL, delivery_mode=2, app_id="limen")
+
+    def write(notes: Queue, said: str) -> Callable[[Any], object]:
+        (declare,) = _queue(channel, notes)
+        body = write_document(CONTROL, kind="note", note=said)
+        # The client sends what is published at once, but what is declared only when what came before is answered.
+        return lambda _: declare(lambda _: channel.basic_publish("", notes.name, body, properties))
+
+    return [write(channels_queue(namespace_of(of)), of), write(types_queue(of), kind)]
 
 
 def _exchange(channel: Channel, name: str, kind: str) -> Callable[[Any], object]:

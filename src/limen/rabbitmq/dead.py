@@ -152,7 +152,7 @@ def _shown(
         request=request,
         workflow_id=_WORKFLOW,
         priority=message.priority if message is not None else 0,
-        key=None,
+        key=treatment.key,
         route_by=treatment.route_by,
         retry=treatment.retry,
         max_crashes=treatment.max_crashes,

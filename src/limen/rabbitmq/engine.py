@@ -21,6 +21,7 @@ from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
 from ..actors.conversation import Conversation
 from ..actors.entry import WorkerEntry
+from ..actors.recorder import Recorder
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
 from ..messages.activities import WorkerCapacity
@@ -40,7 +41,7 @@ from .io import BrokerIO
 from .operations import Operations
 from .pausing import Pausing
 from .port import RabbitPort
-from .requester import Asked, Requester
+from .requester import Asked, Requester, name_of_call
 from .sharing import Sharing
 from .topology import Lane, Route
 from .url import Address
@@ -59,7 +60,13 @@ _HURRIED_S = 1.0
 class RabbitEngine:
     """One process of many that share a broker: asks, serves, or both. Connects with the first use."""
 
-    def __init__(self, address: Address, namespace: str, context: WorkerContext | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        namespace: str,
+        context: WorkerContext | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._namespace = namespace
         self._local = EmbeddedEngine(namespace, context)
         self._process = _name_of_process()
@@ -68,12 +75,13 @@ class RabbitEngine:
         self._control = Control(self._io, namespace, self._process)
         self._control.on("cancel", self._told_of_cancel)
         self._control.on("lane", self._told_of_lane)
+        self._control.on("news", lambda _: self._host.tell_news())
         self._pausing = Pausing(self._io, self._control, self._told_of_pause)
         self._census = Census(self._io, self._control, self._process, self._look)
         self._requester = Requester(
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
-        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limit)
+        self._sharing = Sharing(self._requester.submit, self._requester.give_up, self._requester.limits.arm)
         self._collecting = Collecting(self._io, self._desk, self._requester, namespace)
         self._host = Host(
             self._io,
@@ -83,9 +91,18 @@ class RabbitEngine:
             census=self._census,
             learn=self._pausing.ask,
         )
-        self._operations = Operations(self._io, self._census, self._pausing, self._requester)
+        self._operations = Operations(
+            self._io,
+            namespace,
+            census=self._census,
+            pausing=self._pausing,
+            requester=self._requester,
+            recorder=recorder,
+        )
         self._lock = runtime().create_lock()
         self._is_closing = False
+        self._local_closes = runtime().create_event()
+        """Set when it has come to the end of the workers here, so that others may hurry that."""
         self._over = runtime().create_event()
         self._report = DrainReport(is_over=False)
 
@@ -117,7 +134,10 @@ class RabbitEngine:
         return self._operations.pool(topology.channel_of(self._namespace, queue))
 
     def queues(self) -> list[str]:
-        """Name the queues that somebody serves. Blocks for a moment. Raises `ChannelLifecycleError`."""
+        """Name the queues that somebody serves, or that requests may lie in. Blocks for a moment.
+
+        Raises `ChannelLifecycleError`.
+        """
         return [channel.rpartition(".")[2] for channel in self._operations.channels()]
 
     def leave(self, call: Asked, timeout_s: float) -> bool:
@@ -149,6 +169,8 @@ class RabbitEngine:
             finally:
                 self._over.set()
         else:
+            self._requester.hurry(runtime().now() + drain)
+            self._local_closes.wait(drain + timeout)
             self._local.close(timeout, drain=drain, waiting=waiting)
             self._over.wait(drain + timeout)
         return self._report
@@ -157,11 +179,15 @@ class RabbitEngine:
         now, began_s = runtime().now, runtime().now()
         left: tuple[Unfinished, ...] = ()
         try:
+            self._requester.learn(self._host.find, self._process)
             if drain_s > 0:
                 left = self._requester.wind_down(run_waiting=waiting == "run")
+            if waiting == "run":  # perhaps here: nobody else may be there
+                self._requester.wait_quiet(began_s + drain_s)
             self._host.stop(min(timeout_s, _STOP_S))
-            report = self._local.close(timeout_s, drain=drain_s, waiting=waiting)
-            self._requester.wait_quiet(began_s + drain_s - now())
+            self._local_closes.set()
+            report = self._local.close(timeout_s, drain=max(0.0, began_s + drain_s - now()), waiting=waiting)
+            self._requester.wait_quiet(began_s + drain_s)
         except BaseException:
             timeout_s = min(timeout_s, _HURRIED_S)
             raise
@@ -215,8 +241,8 @@ class RabbitEngine:
 
     def _told_of_cancel(self, said: dict[str, Any]) -> None:
         match said:
-            case {"ids": [*ids]}:
-                self._host.cancel(each for each in ids if isinstance(each, str))
+            case {"names": [*names]}:
+                self._host.cancel(each for each in names if isinstance(each, str))
 
     def _told_of_pause(self, channel: str, paused: bool) -> None:  # noqa: FBT001 - told by name and value
         self._host.pause(channel, paused=paused)
@@ -245,10 +271,9 @@ class RabbitEngine:
     def cancel(self, calls: Sequence[Asked]) -> None:
         """Give calls up; those that are in this process, with no way in between."""
         alone = [each for each in calls if each.follows is None]
+        self._host.cancel(map(name_of_call, alone))
         for each in calls:
-            if each.follows is None:
-                self._host.cancel_here(each.id)
-            else:
+            if each.follows is not None:
                 self._sharing.cancel(each)
         self._requester.cancel_all(alone)
 

@@ -11,6 +11,7 @@ import traceback
 from typing import Any
 
 from ..actors.executors._packing import RemoteTraceback
+from ..messages._json import dumps
 from ..messages._wire_errors import error_from_wire, error_to_wire
 from ..messages.errors import EncodeError, RemoteError
 from . import values
@@ -52,10 +53,13 @@ def from_wire(value: Any, depth: int = _DEPTH) -> BaseException:
 
 
 def _arguments(error: BaseException) -> dict[str, Any]:
+    """Give what it was made of, if all of that can travel; its text always can."""
     try:
-        return {"args": values.to_plain(list(error.args))}
-    except (EncodeError, RecursionError):
+        plain = values.to_plain(list(error.args))
+        dumps(plain)  # half a surrogate in a text, for one, has no form there
+    except (EncodeError, RecursionError, TypeError, ValueError):
         return {}
+    return {"args": plain}
 
 
 def _clean(text: str) -> str:

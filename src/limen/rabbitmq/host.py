@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
+import attrs
+
 from .._engine import Port
 from .._workers import ExecutorKind
 from ..actors import _orders as orders
 from ..actors._dead_letters import belongs, letter_for
+from ..actors._texts import text_of
 from ..actors.conversation import PAUSED
 from ..actors.runtime import runtime
 from ..messages.activities import Completed, WorkerCapacity
@@ -32,10 +35,11 @@ from ..messages.errors import (
     MessageTooLarge,
     PoisonActivity,
 )
+from ..messages.events import EventKind
 from . import codec, topology
 from ._credit import Worker
 from ._intake import Intake
-from ._ledger import Held, Ledger
+from ._ledger import Held, Ledger, name_of
 from ._session import Session, Then
 from .codec import Treatment
 from .dead import LETTER, Letter, read_letter, spoilt
@@ -185,14 +189,18 @@ class Host:
 
     def _looked(self) -> dict[Route, int]:
         """Tell how far requests have got, and count what pauses between two tries and so uses no slot."""
-        parked: Counter[Route] = Counter()
-        for held in self._ledger.held.values():
-            if held.call is not None and not held.answered and held.call.phase is PAUSED:
-                parked[held.route] += 1
+        self.tell_news()
+        self._suspects.look()
+        return Counter(
+            held.route
+            for held in self._ledger.held.values()
+            if held.call is not None and held.call.phase is PAUSED and not held.answered
+        )
+
+    def tell_news(self) -> None:
+        """Tell those who asked what is new about their requests since they were told last."""
         for news in news_of(self._ledger.held.values()):
             self._outgoing.tell(news)
-        self._suspects.look()
-        return parked
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -210,7 +218,7 @@ class Host:
         message, _ = codec.read_request(body, {})
         if message.request.activity_type != route.activity_type:
             raise DecodeError("request.activity_type", f"is not what queue {route.key} is for")
-        name = f"{message.conversation_id}/{treatment.generation}"
+        name = name_of(message.conversation_id, treatment.generation)
         held = self._ledger.take(name, route, delivery)
         if held is None:
             if self._ledger.is_spare(name, delivery):
@@ -219,8 +227,8 @@ class Host:
         held.body, held.treatment = body, treatment
         call = held.call = HostCall(message, treatment, self._ports[route.channel], before)
         call.channel_name = route.channel
-        if message.conversation_id in self._ledger.cancelled:
-            self._drop(held)
+        if name in self._ledger.cancelled:
+            self._give_up(held)
             return
         self._suspects.take(held, is_isolated=self._is_isolated(route))
 
@@ -239,13 +247,15 @@ class Host:
 
     def begin(self, held: Held) -> None:
         """Hand a request to its local channel, unless nobody waits for it any more."""
-        call: HostCall = held.call
-        if call.id in self._ledger.cancelled:
-            self._drop(held)
+        if held.name in self._ledger.cancelled:
+            self._give_up(held)
             return
+        call: HostCall = held.call
         held.is_local = True
         call.reply.add_done_callback(functools.partial(self._answered, held))
         call.channel.session.submit(call)
+        if held.name in self._ledger.cancelled:  # by another thread, just now
+            self._call_off(held)
 
     def _is_isolated(self, route: Route) -> bool:
         """Whether all that serves this type here does so in processes of its own."""
@@ -270,21 +280,22 @@ class Host:
         letter = spoilt(delivery, route.channel, error, route.key)
         self._outgoing.bury(letter, functools.partial(self._intake.acknowledge, route, delivery))
 
+    def find(self, name: str) -> HostCall | None:
+        """Give a request as the local channel has it, if it is here. Any thread."""
+        held = self._ledger.held.get(name)
+        return held.call if held is not None and held.is_local else None
+
     # --- giving up ----------------------------------------------------------------------------------------------
 
-    def cancel_here(self, conversation_id: str) -> None:
-        """Do as `cancel` does for what has come, if it has. Any thread; never blocks."""
-        held = self._ledger.held.get(f"{conversation_id}/0")
-        if held is not None:
-            self._call_off(held)
+    def cancel(self, names: Iterable[str]) -> None:
+        """Nobody waits for these any more: what waits, or is yet to come, never starts; what runs is called off.
 
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Nobody waits for these any more: those that wait never start, those that run are called off."""
-        wanted = set(ids)
-        for each in wanted:
-            self._ledger.cancelled.add(each)
-        for held in list(self._ledger.held.values()):
-            if held.call is not None and held.call.id in wanted:
+        Any thread; never blocks.
+        """
+        for name in names:
+            self._ledger.cancelled.add(name)
+            held = self._ledger.held.get(name)
+            if held is not None:
                 self._call_off(held)
 
     @staticmethod
@@ -292,6 +303,14 @@ class Host:
         """Tell the local channel, which knows nothing of what it was not given."""
         if held.is_local:
             held.call.channel.session.notice(orders.Cancel(held.call))
+
+    def _give_up(self, held: Held) -> None:
+        """End what was cancelled before it began. What was a dead letter becomes one again."""
+        cancelled = ActivityCancelled(held.call.activity_type)
+        if belongs(held.call, cancelled):
+            self._conclude(held, cancelled)
+        else:
+            self._drop(held)
 
     # --- letting others have it ---------------------------------------------------------------------------------
 
@@ -335,7 +354,7 @@ class Host:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
             result = error
         if isinstance(result, ActivityCancelled):
-            self._io.do(functools.partial(self._send_away if held.is_returning else self._drop, held))
+            self._io.do(functools.partial(self._send_away if held.is_returning else self._give_up, held))
         elif is_not_ours(call, result):
             self._io.do(functools.partial(self._send_away, held))
         else:
@@ -348,12 +367,18 @@ class Host:
         if isinstance(result, BaseException) and belongs(call, result):
             at = datetime.fromtimestamp(runtime().wall_time(), UTC)
             letter = Letter(
-                shown=letter_for(call.id, call, result, at),
+                shown=attrs.evolve(letter_for(call.id, call, result, at), key=held.treatment.key),
                 body=held.body,
                 treatment=held.treatment,
                 key=held.route.normal.key,
             )
-            self._outgoing.bury(letter, functools.partial(self._outgoing.answer, held, outcome))
+            told = orders.Tell(EventKind.DEAD_LETTERED, call, text_of(result))
+
+            def buried() -> None:
+                call.channel.session.notice(told)
+                self._outgoing.answer(held, outcome)
+
+            self._outgoing.bury(letter, buried)
         else:
             self._outgoing.answer(held, outcome)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import attrs
@@ -12,9 +13,11 @@ from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.dead_letters import DeadLetter
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import BusError, ChannelLifecycleError, NoWorkersAvailable, WorkerCrashed
+from ..messages.errors import BusError, ChannelLifecycleError, EncodeError, NoWorkersAvailable, WorkerCrashed
 from . import codec
 from .codec import Treatment
+
+logger = logging.getLogger("limen")
 
 
 class HostCall(Conversation):
@@ -73,11 +76,12 @@ def is_not_ours(call: HostCall, result: object) -> bool:
 
 
 def write_end(call: HostCall, result: Completed | BaseException) -> bytes:
-    """Write what became of a request here, for whoever asked."""
+    """Write what became of a request here, for whoever asked: something, whatever it is."""
     attempts = call.history()
+    worker_id = attempts[-1].worker_id if attempts else "none"
     outcome = codec.Outcome(
         conversation_id=call.id,
-        worker_id=attempts[-1].worker_id if attempts else "none",
+        worker_id=worker_id,
         result=result,
         attempts=attempts,
         errors=call.errors,
@@ -85,4 +89,11 @@ def write_end(call: HostCall, result: Completed | BaseException) -> bytes:
         progress=call.progress.report if call.progress is not None else None,
         work=None if call.asked_key is None else codec.Work(call.channel_name, call.activity_type, call.asked_key),
     )
-    return codec.write_outcome(outcome)
+    try:
+        return codec.write_outcome(outcome)
+    except Exception as error:
+        logger.exception("the end of request %s could not be written", call.id)
+        told = EncodeError(f"the end of activity {call.activity_type!r}", f"a part of it ({type(error).__name__})")
+        return codec.write_outcome(
+            codec.Outcome(conversation_id=call.id, worker_id=worker_id, result=told, crashes=call.crashes)
+        )

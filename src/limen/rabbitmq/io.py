@@ -10,23 +10,22 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import socket
-import ssl
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import SelectConnection
 from pika.spec import Basic
 
 from ..actors.runtime import runtime
 from ..messages.errors import BrokerError
+from ._loop import Loop
 from ._outbox import Outbox
 from ._session import Session
 from ._vigil import LOOKS, Vigil
+from .dialling import parameters, scrubbed
 from .parcels import NotConfirmed, Parcel
 from .url import Address
 
@@ -37,11 +36,6 @@ _LONGEST_PAUSE_S = 5.0
 _WIND_UP_S = 1.0
 _LOOK_S = 0.1
 """How often the outbox is searched for what has waited too long."""
-
-_quiet = logging.getLogger("pika")
-if _quiet.level == logging.NOTSET:
-    # It tells of each failed attempt to connect, at length and as an error; we tell of each outage, once.
-    _quiet.setLevel(logging.CRITICAL)
 
 
 class BrokerIO:
@@ -61,7 +55,7 @@ class BrokerIO:
         self._now = runtime().now
         self._guard = threading.Lock()
         self._thread: Any = None
-        self._loop: _Loop | None = None
+        self._loop: Loop | None = None
         self._inbox: deque[Parcel | Callable[[], object]] = deque()
         self._is_woken = False
         self._outbox = Outbox()
@@ -93,7 +87,7 @@ class BrokerIO:
 
     def with_session(self, function: Callable[[Session], object]) -> None:
         """Call a function with the connection, if there is one. On the I/O thread."""
-        if self._session is not None and self._is_open:
+        if self._session is not None and self._is_usable:
             function(self._session)
 
     def wait_up(self, timeout_s: float) -> None:
@@ -131,13 +125,13 @@ class BrokerIO:
             if isinstance(item, Parcel) and item.done is not None:
                 item.done(NotConfirmed("the connection has been closed", in_doubt=False))
 
-    def _start(self) -> _Loop:
+    def _start(self) -> Loop:
         loop = self._loop
         if loop is not None:
             return loop
         with self._guard:
             if self._loop is None:
-                self._loop = _Loop()
+                self._loop = Loop()
                 if self._ended.is_set():
                     return self._loop
                 self._loop.add_callback_threadsafe(self._connect)
@@ -172,7 +166,7 @@ class BrokerIO:
     def _pump(self) -> None:
         """Send what may be sent."""
         session, outbox = self._session, self._outbox
-        if self._is_open and session is not None and session.can_publish:
+        if session is not None and self._is_usable:
             sent = outbox.unconfirmed
             while (parcel := outbox.next()) is not None:
                 session.publish(parcel)
@@ -181,6 +175,11 @@ class BrokerIO:
         if outbox and not self._watching:
             self._watching = True
             self._later(_LOOK_S, self._look)
+
+    @property
+    def _is_usable(self) -> bool:
+        """Whether there is a connection on which all is set up, and which has not begun to close."""
+        return self._is_open and self._connection is not None and bool(self._connection.is_open)
 
     def _look(self) -> None:
         """Give up what has waited too long, and end once all is sent if that is wanted."""
@@ -246,7 +245,7 @@ class BrokerIO:
             return
         try:
             self._connection = SelectConnection(
-                _parameters(self.address),
+                parameters(self.address),
                 on_open_callback=self._connected,
                 on_open_error_callback=self._failed,
                 on_close_callback=self._lost,
@@ -260,7 +259,7 @@ class BrokerIO:
         if self._closing_by_s is not None:
             self._end()
             return
-        self._problem = self._scrubbed(error)
+        self._problem = scrubbed(self.address, error)
         self._failures += 1
         if self._failures == 1:
             logger.warning("no connection to broker %s, trying on: %s", self.address, self._problem)
@@ -311,7 +310,7 @@ class BrokerIO:
 
     def _break(self, why: str) -> None:
         """End the connection because of what happened on it; another one is made."""
-        self._problem = self._scrubbed(why)
+        self._problem = scrubbed(self.address, why)
         connection = self._connection
         if connection is not None and connection.is_open:
             connection.close()
@@ -329,7 +328,7 @@ class BrokerIO:
             return
         self._failures += 1
         if was_open:
-            self._problem = self._scrubbed(error)
+            self._problem = scrubbed(self.address, error)
             logger.warning("lost the connection to broker %s: %s", self.address, self._problem)
         elif self._failures == 1:
             logger.warning("no connection to broker %s, trying on: %s", self.address, self._problem)
@@ -344,14 +343,6 @@ class BrokerIO:
         if self._session is not None:
             self._session.blocked = None
         logger.info("broker %s takes messages again", self.address)
-
-    def _scrubbed(self, error: object) -> str:
-        """Say what went wrong, without the credentials that it may quote."""
-        text = str(error) or repr(error)
-        for secret in (self.address.password, self.address.user):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -402,83 +393,6 @@ class BrokerIO:
         self._guard = threading.Lock()
         if self._loop is not None:
             self._loop.let_go()
-
-
-class _Loop(IOLoop):
-    """The client's event loop, which knows what files it watches."""
-
-    def __init__(self) -> None:
-        self.files: set[int] = set()
-        super().__init__()
-
-    def add_handler(self, fd: int, handler: Any, events: int) -> None:
-        """Watch a file."""
-        self.files.add(fd)
-        super().add_handler(fd, handler, events)
-
-    def remove_handler(self, fd: int) -> None:
-        """Watch it no more."""
-        self.files.discard(fd)
-        super().remove_handler(fd)
-
-    def cut(self) -> None:
-        """Shut every connection down, at once and without a word."""
-        for each in list(self.files):
-            try:
-                with socket.socket(fileno=os.dup(each)) as end:
-                    end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-    def wind_up(self, deadline_s: float, now: Callable[[], float]) -> None:
-        """Let the client close what has been cut, which it does when it hears of it."""
-        self.cut()
-        self.activate_poller()
-        while self.files and now() < deadline_s:
-            self.poll()
-            self.process_timeouts()
-        self.deactivate_poller()
-
-    def let_go(self) -> None:
-        """Put something harmless in the place of every connection: this process's copy of it is gone then.
-
-        The numbers stay taken, for the objects that hold them will close them one day.
-        """
-        harmless = os.open(os.devnull, os.O_RDWR)
-        for each in list(self.files):
-            os.dup2(harmless, each, inheritable=False)
-        os.close(harmless)
-
-
-def _parameters(address: Address) -> pika.ConnectionParameters:
-    """Say to the client what the address says."""
-    return pika.ConnectionParameters(
-        host=address.host,
-        port=address.port,
-        virtual_host=address.vhost,
-        credentials=pika.PlainCredentials(address.user, address.password),
-        heartbeat=address.heartbeat,
-        blocked_connection_timeout=address.blocked_timeout,
-        socket_timeout=address.connect_timeout,
-        stack_timeout=address.connect_timeout * 2,
-        ssl_options=_tls(address),
-        client_properties={"product": "limen", "connection_name": f"limen-{socket.gethostname()}-{os.getpid()}"},
-        tcp_options={"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3},
-    )
-
-
-def _tls(address: Address) -> pika.SSLOptions | None:
-    """Give the set-up of a secure connection; authorities and the host's name are checked unless that was refused."""
-    tls = address.tls
-    if tls is None:
-        return None
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return pika.SSLOptions(context, address.host)
 
 
 _living: weakref.WeakSet[BrokerIO] = weakref.WeakSet()

@@ -1,6 +1,6 @@
-"""Dead letters from an operator's side: listed, tried again, thrown away.
+"""What lies in queues to be looked at: dead letters, listed, tried again, thrown away; and notes.
 
-Each of these holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
+Each look holds the whole queue meanwhile, so that no two get into each other's way. What is looked at is not taken
 out: it goes back when the look is over, or when this process ends.
 """
 
@@ -14,10 +14,12 @@ from typing import Any
 import attrs
 
 from ..actors.conversation import Conversation
+from ..actors.recorder import Recorder
 from ..actors.runtime import runtime
 from ..messages.dead_letters import DeadLetter, DeadLetters
 from ..messages.dispatch import DispatchRequest
-from ..messages.errors import BrokerError, ConfigError, LimenError, UnknownDeadLetter
+from ..messages.errors import BrokerError, ConfigError, DecodeError, LimenError, UnknownDeadLetter
+from ..messages.operations import OperationKind
 from . import codec, topology
 from ._session import Browse
 from .asking import WAIT_S, ask_io
@@ -25,6 +27,7 @@ from .codec import Treatment
 from .dead import LETTER, Letter, letter_of, write_letter
 from .io import BrokerIO
 from .parcels import Delivery, Parcel
+from .records import record_letter
 from .topology import Queue, Route
 
 _HELD = "(403"
@@ -47,6 +50,8 @@ class AskedAgain(Conversation):
             max_crashes=treatment.max_crashes,
             dead_letter=treatment.dead_letter,
         )
+        self.generation = treatment.generation
+        """How often it was taken out of the dead letters."""
         self.activity = activity
         """What reads the result; without one it is plain data."""
 
@@ -57,18 +62,25 @@ class LetterDesk:
     Each method blocks, within a bound, and may be called on any thread but the I/O thread.
     """
 
-    def __init__(self, io: BrokerIO) -> None:
+    def __init__(self, io: BrokerIO, recorder: Recorder | None = None) -> None:
         self._io = io
+        self._recorder = recorder
 
     def all(self, channel: str) -> DeadLetters:
         """List them, the oldest first. Raises `BrokerError`."""
         with self._open(channel) as (_, letters):
             return DeadLetters(letter.shown for letter, _ in letters)
 
+    def notes(self, queue: Queue) -> set[str]:
+        """Give all that was noted in a queue. Raises `BrokerError`."""
+        with self._look(queue) as browse:
+            return {note for each in browse.found if (note := _note_in(each))}
+
     def discard(self, channel: str, letter_id: str) -> DeadLetter:
-        """Throw one away, and give it. Raises `UnknownDeadLetter`, `BrokerError`."""
+        """Throw one away, and give it. Raises `UnknownDeadLetter`, `RecorderFailed`, `BrokerError`."""
         with self._open(channel) as (browse, letters):
             letter, delivery = _find(letters, channel, letter_id)
+            record_letter(self._recorder, letter.shown, OperationKind.DISCARDED)
             self._remove(browse, delivery)
         return letter.shown
 
@@ -77,7 +89,8 @@ class LetterDesk:
     ) -> AskedAgain:
         """Try one again. `ask` is told of the call before it is sent, and gives the queue for its answer.
 
-        Raises `UnknownDeadLetter`; `ConfigError` if it is of another activity, or no request at all; `BrokerError`.
+        Raises `UnknownDeadLetter`; `ConfigError` if it is of another activity, or no request at all; `RecorderFailed`;
+        `BrokerError`.
         """
         with self._open(channel) as (browse, letters):
             letter, delivery = _find(letters, channel, letter_id)
@@ -85,8 +98,9 @@ class LetterDesk:
             shown = letter.shown
             treatment = attrs.evolve(letter.treatment, generation=shown.requeues + 1, host_deaths=0)
             message, _ = codec.read_request(letter.body, {})
+            record_letter(self._recorder, shown, OperationKind.REQUEUED)
             call = AskedAgain(message, treatment, activity)
-            call.letter = shown
+            call.letter, call.recorder = shown, self._recorder
             self._send(letter, treatment, ask(call))
             self._remove(browse, delivery)
         return call
@@ -119,10 +133,15 @@ class LetterDesk:
     @contextmanager
     def _open(self, channel: str) -> Iterator[tuple[Browse, list[tuple[Letter, Delivery]]]]:
         """Hold all letters of a channel for the length of a block."""
-        queue = topology.dead_queue(channel)
+        with self._look(topology.dead_queue(channel)) as browse:
+            yield browse, _letters(browse.found, channel)
+
+    @contextmanager
+    def _look(self, queue: Queue) -> Iterator[Browse]:
+        """Hold all that lies in a queue for the length of a block."""
         browse = self._hold(queue, runtime().now() + WAIT_S)
         try:
-            yield browse, _letters(browse.found, channel)
+            yield browse
         finally:
             self._io.do(browse.close)
 
@@ -134,6 +153,14 @@ class LetterDesk:
             if not given.startswith(_HELD) or runtime().now() > deadline_s:
                 raise BrokerError(str(self._io.address), given)
             runtime().sleep(_PAUSE_S)
+
+
+def _note_in(delivery: Delivery) -> str | None:
+    try:
+        note = codec.read_document(delivery.body, codec.CONTROL).get("note")
+    except DecodeError:
+        return None
+    return note if isinstance(note, str) else None
 
 
 def _letters(found: list[Delivery], channel: str) -> list[tuple[Letter, Delivery]]:

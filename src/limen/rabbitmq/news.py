@@ -27,13 +27,13 @@ class News:
         """Take what is new about a request, and note that it has been told."""
         call = held.call
         if attempts := call.history()[held.told :]:
-            self.begun += [[call.id, *codec.write_attempt(each)] for each in attempts]
+            self.begun += [[held.name, *codec.write_attempt(each)] for each in attempts]
             held.told += len(attempts)
         report = call.progress.report if call.progress is not None else None
         if report is not None and report is not held.reported:
             held.reported = report
             number, packed = report
-            self.progress.append([call.id, number, packed.decode()])
+            self.progress.append([held.name, number, packed.decode()])
             self._size += len(packed)
 
     @property

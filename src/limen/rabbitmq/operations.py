@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._engine import Port
+from .._engine import Line, Port
 from ..actors import _orders as orders
+from ..actors.recorder import Recorder
 from ..messages.errors import BrokerError, ChannelLifecycleError
+from ..messages.events import EventKind
 from ..messages.pool import PoolRow, QueueRow
 from . import topology
 from ._session import Session
 from .asking import ask_io
 from .census import Census, merged, rows_of
 from .io import BrokerIO
-from .letters import LetterDesk
+from .letters import AskedAgain, LetterDesk
 from .pausing import Pausing
 from .requester import Requester
 from .topology import Route
@@ -29,12 +31,22 @@ from .topology import Route
 class Operations:
     """All of it, for one process."""
 
-    def __init__(self, io: BrokerIO, census: Census, pausing: Pausing, requester: Requester) -> None:
+    def __init__(
+        self,
+        io: BrokerIO,
+        namespace: str,
+        *,
+        census: Census,
+        pausing: Pausing,
+        requester: Requester,
+        recorder: Recorder | None,
+    ) -> None:
+        self._namespace = namespace
         self._io = io
         self._census = census
         self._pausing = pausing
         self._requester = requester
-        self._letters = LetterDesk(io)
+        self._letters = LetterDesk(io, recorder)
 
     def pool(self, channel: str) -> list[PoolRow]:
         """List the workers of all hosts, in the order in which they came."""
@@ -42,9 +54,10 @@ class Operations:
             return rows_of(self._census.reports(channel))
 
     def channels(self) -> list[str]:
-        """Name the channels that somebody serves. Raises `ChannelLifecycleError`."""
+        """Name the channels that somebody serves, or that have queues. Raises `ChannelLifecycleError`."""
         with _told_of("*"):
-            return self._census.channels()
+            noted = self._letters.notes(topology.channels_queue(self._namespace))
+            return sorted({*self._census.channels(), *noted})
 
     def declare(self, channel: str, kinds: Iterable[str]) -> list[str]:
         """Make the queues of these activity types, and that of their dead letters; name them."""
@@ -58,15 +71,21 @@ class Operations:
             raise ChannelLifecycleError(channel, problem)
         return [each.name for each in queues]
 
-    def letters(self, channel: str, order: object, again: Port) -> Any:
-        """Do something about dead letters."""
+    def letters(self, channel: str, order: object, again: Port, local: Line) -> Any:
+        """Do something about dead letters. `local`: where those are told who follow the events of this process."""
         match order:
             case orders.ListLetters():
                 return self._letters.all(channel)
             case orders.Discard(letter_id):
-                return self._letters.discard(channel, letter_id)
+                letter = self._letters.discard(channel, letter_id)
+                local.ask(orders.Tell(EventKind.DISCARDED, letter))
+                return letter
             case orders.Requeue(letter_id, _, kind):
-                ask = functools.partial(self._requester.ask_again, channel=channel)
+
+                def ask(call: AskedAgain) -> str:
+                    local.ask(orders.Tell(EventKind.REQUEUED, call))
+                    return self._requester.ask_again(call, channel)
+
                 call = self._letters.requeue(channel, letter_id, kind, order.activity, ask)
                 call.channel = again
                 return call
@@ -90,8 +109,10 @@ class Operations:
         with _told_of(channel):
             reports = self._census.reports(channel)
             rows = [queue for (_, queue), _ in reports.values()]
+            noted = self._letters.notes(topology.types_queue(channel))
             kinds = {kind for (workers, _), _ in reports.values() for each in workers for kind in each.activity_types}
             kinds |= {each.activity_type for row in rows for each in row.types}
+            kinds |= noted
             lying = ask_io(self._io, functools.partial(self._count, channel, sorted(kinds)))
         return merged(channel, rows, lying)
 

@@ -78,7 +78,7 @@ class RabbitPort:
         refuse(message)
         match message:
             case orders.ListLetters() | orders.Discard() | orders.Requeue():
-                return self._operations.letters(self._channel, message, self)
+                return self._operations.letters(self._channel, message, self, self._local.session)
             case orders.SetPaused(paused=paused):
                 return self._operations.pause(self._channel, paused=paused)
             case orders.Declare(kinds):

@@ -6,8 +6,10 @@ the broker has nobody for it. What comes later, or twice, finds nothing there an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,34 +18,36 @@ import attrs
 
 from .._call import Call
 from ..actors._patience import wait_patiently
-from ..actors.conversation import CLOSED, RUNNING, WAITING
+from ..actors.conversation import CLOSED, RUNNING, WAITING, Conversation
 from ..actors.runtime import offer, offer_error, runtime
 from ..messages.activities import Completed
 from ..messages.attempts import AttemptView
 from ..messages.drain import Fate, Unfinished
 from ..messages.errors import (
     ActivityCancelled,
+    BrokerError,
     BrokerUnavailable,
     ChannelLifecycleError,
     DecodeError,
     LimenError,
     MessageTooLarge,
     NoWorkersAvailable,
-    ScheduleToCloseTimedOut,
-    ScheduleToStartTimedOut,
     ShutDown,
 )
 from . import codec, topology
+from ._ledger import name_of
 from ._session import Session
 from .asking import ask_io
-from .census import Census
+from .census import LISTEN_S, Census
 from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
 from .io import BrokerIO
 from .letters import AskedAgain
+from .limits import Limits
 from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
 from .received import Received
+from .records import Record, open_record
 from .topology import Lane, Route
 
 logger = logging.getLogger("limen")
@@ -56,16 +60,11 @@ _PREFETCH = 2_000
 
 _WORKFLOW = "aion-dispatch"
 
-_TIMED_OUT = {"schedule_to_start": ScheduleToStartTimedOut, "schedule_to_close": ScheduleToCloseTimedOut}
-
 _CALLED_OFF_AT_ONCE = 1_000
 """How many ids are put into one message."""
 
 _ACKNOWLEDGE_S = 0.01
 """How long an answer that has been read may be unacknowledged."""
-
-_NEWS_S = 0.1
-"""How long the news that an attempt has begun may be on its way."""
 
 _LOOK_S = 0.005
 
@@ -101,7 +100,10 @@ class Requester:
         self._census = census
         self._desk = desk
         self.replies = replies
+        self.limits = Limits(desk)
         self._pending: dict[str, Asked] = {}
+        self._records: dict[str, Record] = {}
+        """Of those among them that have a recorder."""
         self._homeless: set[str] = set()
         """Ids of requests for which a queue is being found or made. On the I/O thread."""
         self._session: Session | None = None
@@ -113,7 +115,10 @@ class Requester:
         """How many have come over this connection and are not acknowledged."""
         self._is_to_acknowledge = False
         self._quiet = runtime().create_event()
-        """Set when nothing is under way any more."""
+        """Set when nothing is under way any more, and when it is to be looked again."""
+        self._quiet_by_s = math.inf
+        self._all_begun = runtime().create_event()
+        """Set when all that is under way at the end is known to have begun."""
         self.duplicates = 0
         """Outcomes that came for nobody: twice, or too late."""
 
@@ -126,11 +131,22 @@ class Requester:
         parcel = self._parcel(call, channel)
         if call.entered is not None:
             offer(call.entered, None)  # the broker makes nobody wait for room
+        if self._expect(call, channel):
+            self._io.publish(parcel)
+
+    def _expect(self, call: Asked, channel: str) -> bool:
+        """Take note of a request that is about to be sent; `False` if it must not be, and its caller has been told."""
         call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
+        if call.recorder is not None:
+            if (failure := open_record(call)) is not None:
+                call.phase = CLOSED
+                offer_error(call.reply, failure)
+                return False
+            self._records[call.id] = Record(call)
         self._pending[call.id] = call
         if call.has_limits and call.claim is None:  # else those who wait for it have limits of their own
-            self.limit(call, self.give_up)
-        self._io.publish(parcel)
+            self.limits.arm(call, self.give_up)
+        return True
 
     def _parcel(self, call: Call, channel: str) -> Parcel:
         request = attrs.evolve(call.request, input=write_arguments(call.activity, call.args, call.kwargs))
@@ -173,29 +189,30 @@ class Requester:
         return bool(self._pending)
 
     def ask_again(self, call: Any, channel: str) -> str:
-        """Expect the outcome of what is sent elsewhere, or was sent long ago; give the queue for it."""
-        call.channel_name, call.phase, call.accepted_s = channel, WAITING, self._now()
-        self._pending[call.id] = call
-        if call.has_limits:
-            self.limit(call, self.give_up)
+        """Expect the outcome of what is sent elsewhere, or was sent long ago; give the queue for it.
+
+        Raises `RecorderFailed`.
+        """
+        if not self._expect(call, channel):
+            call.reply.get(timeout=0)
         return self.replies.name
 
     def cancel_all(self, calls: Iterable[Asked]) -> None:
         """Give up many in one go. Never blocks."""
         given_up = [each for each in calls if each.id in self._pending]
-        self.call_off(*(each.id for each in given_up))
+        self.call_off(*map(name_of_call, given_up))
         for each in given_up:
             self._decide(each, ActivityCancelled(each.activity_type))
 
     def give_up(self, call: Asked, error: BaseException) -> None:
         """Give a call this for its outcome, unless it has one; and have it called off."""
         if self._decide(call, error):
-            self.call_off(call.id)
+            self.call_off(name_of_call(call))
 
-    def call_off(self, *ids: str) -> None:
+    def call_off(self, *names: str) -> None:
         """Tell all hosts that nobody waits for these any more; of the last ones first, for the first ones may run."""
-        for first in reversed(range(0, len(ids), _CALLED_OFF_AT_ONCE)):
-            self._control.say("cancel", ids=ids[first : first + _CALLED_OFF_AT_ONCE])
+        for first in reversed(range(0, len(names), _CALLED_OFF_AT_ONCE)):
+            self._control.say("cancel", names=names[first : first + _CALLED_OFF_AT_ONCE])
 
     def leave(self, call: Asked, timeout_s: float) -> bool:
         """Wait until the broker has a request, and then forget it; `False` if it has an outcome already.
@@ -211,37 +228,6 @@ class Requester:
             self._io.later(_LOOK_S, functools.partial(self._when_sent, call, then))
         else:
             then(None)
-
-    # --- limits: on the timer thread ----------------------------------------------------------------------------
-
-    def limit(self, call: Asked, give_up: Callable[[Any, BaseException], object]) -> None:
-        """Arm a call's limits; `give_up(call, error)` is called on the desk when one has run out. Any thread."""
-        request = call.request
-        for name, limit in (
-            ("schedule_to_start", request.schedule_to_start_timeout),
-            ("schedule_to_close", request.schedule_to_close_timeout),
-        ):
-            if limit is not None:
-                limit_s = limit.total_seconds()
-                timer = runtime().call_later(
-                    limit_s + (_NEWS_S if name == "schedule_to_start" else 0.0),
-                    functools.partial(self._timed_out, call, name, limit_s, give_up),
-                )
-                call.timers += (timer,)
-
-    def _timed_out(
-        self, call: Asked, limit: str, limit_s: float, give_up: Callable[[Any, BaseException], object]
-    ) -> None:
-        work = call.work
-        if limit == "schedule_to_start" and work.attempts:
-            return
-        worker_id = work.attempts[-1].worker_id if work.phase is RUNNING else None
-        assert call.accepted_s is not None, "set before its limits"
-        elapsed_s = self._now() - call.accepted_s
-        error = _TIMED_OUT[limit](
-            call.channel_name, _WORKFLOW, limit, call.activity_type, worker_id, elapsed_s, limit_s
-        )
-        self._desk.put(functools.partial(give_up, call, error))
 
     # --- what the broker says: on the I/O thread ----------------------------------------------------------------
 
@@ -373,15 +359,22 @@ class Requester:
         """Take note of attempts that have begun, and of how far they have got."""
         host = str(news.get("host", ""))
         for each in news.get("begun", ()):
-            conversation_id, *attempt = each
-            call = self._pending.get(conversation_id)
+            name, *attempt = each
+            call = self._pending.get(name.rpartition("/")[0])
             if call is None:
-                self.call_off(conversation_id)
+                self.call_off(name)
                 continue
-            call.attempts = (*call.attempts, _seen(codec.read_attempt(attempt, host)))
+            view = codec.read_attempt(attempt, host)
+            if not any((seen.number, seen.host) == (view.number, host) for seen in call.history()):
+                call.attempts = (*call.attempts, _seen(view))
             call.phase = RUNNING
-        for conversation_id, *report in news.get("progress", ()):
-            call = self._pending.get(conversation_id)
+            record = self._records.get(call.id)
+            if record is not None and (failure := record.follow(call.history())) is not None:
+                self.give_up(call, failure)
+        if self._closed and not self._not_begun():
+            self._all_begun.set()
+        for name, *report in news.get("progress", ()):
+            call = self._pending.get(name.rpartition("/")[0])
             if call is not None:
                 call.note_progress(*codec.read_progress(report))
 
@@ -394,26 +387,66 @@ class Requester:
 
     def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
+        record = self._records.pop(call.id, None)
+        if isinstance(result, Completed):
+            result = Received.of(result, call.activity)
+        if record is not None:
+            record.close(call.history(), result)
         call.phase = CLOSED
         if not self._pending:
             self._quiet.set()
         if isinstance(result, BaseException):
             offer_error(call.reply, result)
         else:
-            call.settle(Received.of(result, call.activity))
+            call.settle(result)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
     def wind_down(self, *, run_waiting: bool) -> tuple[Unfinished, ...]:
-        """Take nothing new. Unless those are to be run too, end what has not begun; give it."""
-        self._closed = True
-        return () if run_waiting else self._end([call for call in self._open() if call.phase is not RUNNING])
+        """Take nothing new. Unless those are to be run too, end what has not begun; give it.
 
-    def wait_quiet(self, timeout_s: float) -> None:
-        """Block until nothing is under way any more, at most so long."""
-        self._quiet.clear()
-        if self._pending and timeout_s > 0:
-            wait_patiently(self._quiet.wait, timeout_s)
+        Blocks for a moment: what has begun on a host just now is yet to be told.
+        """
+        self._closed = True
+        if run_waiting:
+            return ()
+        if self._not_begun():
+            self._hear_all()
+        return self._end(self._not_begun())
+
+    def learn(self, find: Callable[[str], Conversation | None], host: str) -> None:
+        """Take note of what has begun in this process, of which no news has come yet. Any thread."""
+        for call in self._open():
+            local = find(name_of_call(call))
+            if local is not None and (attempts := local.history()):
+                call.attempts = tuple(_seen(attrs.evolve(each, host=host)) for each in attempts)
+                call.phase = local.phase
+
+    def _not_begun(self) -> list[Asked]:
+        return [call for call in self._open() if not call.attempts]
+
+    def _hear_all(self) -> None:
+        """Have all hosts say now what has begun, and give them the time to do so."""
+        with contextlib.suppress(BrokerError):
+            ask_io(self._io, lambda then: self._control.say("news", then), LISTEN_S)
+            self._all_begun.clear()
+            if self._not_begun():
+                wait_patiently(self._all_begun.wait, LISTEN_S)
+
+    def wait_quiet(self, until_s: float) -> None:
+        """Block until nothing is under way any more, or that time has come, or an earlier one that `hurry` tells."""
+        self.hurry(until_s)
+        while self._pending:
+            self._quiet.clear()
+            left_s = self._quiet_by_s - self._now()
+            if left_s <= 0 or not self._pending:
+                return
+            wait_patiently(self._quiet.wait, left_s)
+
+    def hurry(self, until_s: float) -> None:
+        """Have nobody wait beyond that time. Any thread."""
+        self._quiet_by_s = min(self._quiet_by_s, until_s)
+        self._quiet.set()
 
     def close(self) -> tuple[Unfinished, ...]:
         """End what is under way with `ShutDown`, and have it called off; give it."""
@@ -427,13 +460,18 @@ class Requester:
 
     def _end(self, calls: list[Asked]) -> tuple[Unfinished, ...]:
         ended = [(call, _unfinished(call)) for call in calls if self._pending.pop(call.id, None) is not None]
-        self.call_off(*(call.id for call, _ in ended))
+        self.call_off(*(name_of_call(call) for call, _ in ended))
         for call, left in ended:
             error = ShutDown(
                 call.channel_name, _WORKFLOW, call.activity_type, left.stage, left.attempts, left.worker_id
             )
             self._conclude(call, error)
         return tuple(left for _, left in ended)
+
+
+def name_of_call(call: Asked) -> str:
+    """Name a call's request as hosts do."""
+    return name_of(call.id, call.generation if isinstance(call, AskedAgain) else 0)
 
 
 def _unfinished(call: Asked) -> Unfinished:

@@ -12,10 +12,12 @@ from typing import Any
 
 from .._call import Call
 from ..actors._keys import Claim, Keys, Scribe
+from ..actors._recording import keep_end
 from ..actors.conversation import CLOSED, JOINED, Conversation
 from ..actors.runtime import offer_error, runtime
 from ..messages.activities import Completed
 from ..messages.errors import ActivityCancelled, KeyConflict
+from .records import join_record, open_record
 
 Limit = Callable[[Call, Callable[[Any, BaseException], object]], object]
 """Arms the limits of a call; what it gives is called when one has run out."""
@@ -38,8 +40,14 @@ class Sharing:
     def submit(self, caller: Call, channel: str) -> None:
         """Join a caller to what goes under his key, or begin with it. Raises what sending a request raises."""
         caller.channel_name, caller.accepted_s, caller.arrival = channel, self._now(), 0
+        if (failure := open_record(caller)) is not None:
+            offer_error(caller.reply, failure)
+            return
         with self._lock:
             work, outcome = self._join(caller, channel)
+        if caller.joined_id is not None and (failure := join_record(caller, caller.joined_id)) is not None:
+            self._leave(caller, failure)
+            return
         if outcome is not None:
             _conclude(caller, outcome)
             return
@@ -68,8 +76,9 @@ class Sharing:
 
     @staticmethod
     def _begin(keys: Keys, name: tuple[str, str], caller: Call) -> Call:
-        work: Any = caller.work_for(Scribe())
-        work.claim = keys.open(name, caller, work)
+        scribe = Scribe()
+        work: Any = caller.work_for(scribe)
+        work.claim = scribe.claim = keys.open(name, caller, work)
         caller.follows, caller.phase = work, JOINED
         return work  # type: ignore[no-any-return]  # of the caller's own kind
 
@@ -112,6 +121,13 @@ class Sharing:
         if is_last:
             self._give_up_work(caller.work, error)
 
+    def _leave(self, caller: Call, error: BaseException) -> None:
+        """End a caller who has just joined."""
+        if caller.follows is None:
+            _conclude(caller, error)
+        else:
+            self.give_up(caller, error)
+
     def remember(self, channel: str, keys: int | None, ttl_s: float | None) -> None:
         """Remember so many ends, for so long, from now on."""
         with self._lock:
@@ -124,6 +140,8 @@ class Sharing:
 
 def _conclude(caller: Conversation, outcome: Completed | BaseException) -> None:
     caller.drop_timers()
+    if caller.recorder is not None:
+        keep_end(caller, outcome)
     caller.phase = CLOSED
     if isinstance(outcome, BaseException):
         caller.fail(outcome)

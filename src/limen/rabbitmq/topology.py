@@ -6,6 +6,8 @@
 | queue `{channel}.{activity type}` | quorum: the requests of one type | for ever |
 | queues `high:…`, `low:…`, `suspect:…` of the same | quorum: by priority, and those that run alone | from first need |
 | exchange `limen.dead`, queue `limen.dead.{channel}` | direct, quorum: what was given up, with its history | for ever |
+| queue `limen.types.{channel}` | quorum: which types have queues, each noted when it got one | for ever |
+| queue `limen.channels.{namespace}` | quorum: which channels have types with queues | for ever |
 | queue `limen.settings.{channel}` | whether it is paused: the latest word | from first need |
 | queue `limen.trial.{channel}.{request}` | that it runs alone now, and may kill its host | until it has ended |
 | queue `limen.replies.{process}` | one process's results | a while longer than the process |
@@ -21,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from ..messages.names import dispatch_channel
+from ..messages.names import ChannelName, dispatch_channel
 
 DISPATCH = "limen.dispatch"
 DEAD = "limen.dead"
@@ -51,7 +53,7 @@ SAFETY_LIMIT = 100
 
 
 NO_LIMIT = 2**31 - 1
-"""Dead letters are looked at, which counts as a delivery, as often as somebody wants to."""
+"""Dead letters and notes are looked at, which counts as a delivery, as often as somebody wants to."""
 
 
 class Lane(StrEnum):
@@ -74,6 +76,8 @@ class Queue:
     arguments: dict[str, Any] = attrs.field(factory=dict, eq=False)
     passing: bool = False
     """Whether it is for its one connection only, and gone with it."""
+    noted: tuple[str, str] | None = attrs.field(default=None, eq=False)
+    """On which channel it is noted when it is made, and for which type: nobody can list what a broker has."""
 
 
 @attrs.frozen(cache_hash=True)
@@ -112,7 +116,8 @@ class Route:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
-        return Queue(self.key, DISPATCH, self.key, arguments)
+        noted = None if self.lane else (self.channel, self.activity_type)
+        return Queue(self.key, DISPATCH, self.key, arguments, noted=noted)
 
 
 def lane_for(priority: int) -> Lane:
@@ -131,6 +136,23 @@ def dead_queue(channel: str) -> Queue:
     """Where a channel's dead letters are kept."""
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}
     return Queue(short(f"limen.dead.{channel}"), DEAD, short(channel), arguments)
+
+
+def types_queue(channel: str) -> Queue:
+    """Where the activity types are noted that have queues."""
+    name = short(f"limen.types.{channel}")
+    return Queue(name, "", name, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+
+
+def channels_queue(namespace: str) -> Queue:
+    """Where the channels of a namespace are noted of which types have queues."""
+    name = short(f"limen.channels.{namespace}")
+    return Queue(name, "", name, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+
+
+def namespace_of(channel: str) -> str:
+    """Give the namespace that a channel is in."""
+    return ChannelName.parse(channel).namespace
 
 
 def settings_queue(channel: str) -> Queue:
