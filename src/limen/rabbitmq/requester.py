@@ -366,10 +366,9 @@ class Requester:
 
     def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
-        record = self._records.pop(call.id, None)
         if isinstance(result, Completed):
             result = Received.of(result, call.activity)
-        if record is not None:
+        if call.recorder is not None and (record := self._records.pop(call.id, None)) is not None:
             record.close(call.history(), result)
         call.phase = CLOSED
         if not self._pending:
@@ -399,7 +398,7 @@ class Requester:
             local = find(name_of_call(call))
             if local is not None and (attempts := local.history()):
                 call.attempts = tuple(_seen(attrs.evolve(each, host=host)) for each in attempts)
-                call.phase = local.phase
+                call.phase = RUNNING if local.phase is CLOSED else local.phase  # its outcome is still under way
 
     def _not_begun(self) -> list[Asked]:
         return [call for call in self._open() if not call.attempts]
