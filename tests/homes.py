@@ -36,6 +36,7 @@ STAYS = (
         (
             "face/test_face_arguments.py::test_a_function_without_annotations_takes_and_gives_anything",
             "face/test_face_dead_letters.py::test_poison_is_found_among_the_dead_letters",
+            "face/test_face_dispatch.py::test_a_result_goes_with_the_last_who_holds_it",
         ),
     ),
     Stay(
@@ -45,6 +46,7 @@ STAYS = (
     Stay(
         "the test reaches into the channel of this process",
         (
+            "face/test_face_dispatch.py::test_a_slot_that_is_woken_for_nothing_leaves_what_can_only_wait",
             "face/test_face_events.py::test_a_closed_stream_is_taken_off_its_channels",
             "face/test_face_queues.py::test_a_pause_outlives_the_channels_actor",
         ),

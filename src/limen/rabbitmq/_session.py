@@ -224,6 +224,15 @@ class Session:
         )
         self._out.basic_publish(parcel.exchange, parcel.key, parcel.body, properties, mandatory=parcel.mandatory)
 
+    def flush(self) -> None:
+        """Write out what is to be written now, and not when the loop has come round to it: somebody waits for it.
+
+        The client has no public way. Where it has another transport, or none of that name, its own way is good enough.
+        """
+        transport: Any = getattr(self._connection, "_transport", None)
+        if type(transport).__name__ == "_AsyncPlaintextTransport" and transport.get_write_buffer_size():
+            transport._on_socket_writable()  # noqa: SLF001 - as said, and a test watches over it
+
     # --- consuming ----------------------------------------------------------------------------------------------
 
     def consume(

@@ -167,8 +167,11 @@ class BrokerIO:
         """Send what may be sent."""
         session, outbox = self._session, self._outbox
         if session is not None and self._is_usable:
+            sent = outbox.unconfirmed
             while (parcel := outbox.next()) is not None:
                 session.publish(parcel)
+            if outbox.unconfirmed > sent:
+                session.flush()
         if outbox and not self._watching:
             self._watching = True
             self._later(_LOOK_S, self._look)

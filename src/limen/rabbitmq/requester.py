@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -62,6 +63,9 @@ _WORKFLOW = "aion-dispatch"
 _CALLED_OFF_AT_ONCE = 1_000
 """How many ids are put into one message."""
 
+_ACKNOWLEDGE_S = 0.01
+"""How long an answer that has been read may be unacknowledged."""
+
 _LOOK_S = 0.005
 
 _HEAR_S = 0.15
@@ -85,6 +89,11 @@ class Requester:
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
+        self._read: deque[Delivery] = deque()
+        """Answers that are to be acknowledged."""
+        self._unread = 0
+        """How many have come over this connection and are not acknowledged."""
+        self._is_to_acknowledge = False
         self._quiet = runtime().create_event()
         """Set when nothing is under way any more, and when it is to be looked again."""
         self._quiet_by_s = math.inf
@@ -204,7 +213,7 @@ class Requester:
 
     def up(self, session: Session, then: Callable[[str | None], object]) -> None:
         """Take the answers that come over this connection."""
-        self._session = session
+        self._session, self._unread = session, 0
         lost = functools.partial(self._io.broken, session, "the reply queue was deleted")
         tag = f"{self.replies.name}.{session.number}"
         session.consume(self.replies.name, tag, _PREFETCH, self._came, on_lost=lost, then=then)
@@ -232,6 +241,25 @@ class Requester:
 
     def _came(self, delivery: Delivery) -> None:
         self._desk.put(functools.partial(self._take, delivery))
+        self._unread += 1
+        self._acknowledge_later()
+
+    def _acknowledge_later(self) -> None:
+        """Acknowledge what has been read by then: to be told of each at once would take longer than to read it."""
+        if not self._is_to_acknowledge and self._unread > 0:
+            self._is_to_acknowledge = True
+            self._io.later(_ACKNOWLEDGE_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._is_to_acknowledge = False
+        session = self._session
+        while self._read:
+            delivery = self._read.popleft()
+            if session is not None and session.number == delivery.session:
+                session.acknowledge(delivery.tag)
+                self._unread -= 1
+        if session is not None:
+            self._acknowledge_later()
 
     # --- answering: on the desk ---------------------------------------------------------------------------------
 
@@ -244,11 +272,7 @@ class Requester:
         except DecodeError as error:
             logger.warning("a message in %s cannot be read: %s", self.replies.name, error)
         finally:
-            self._io.do(functools.partial(self._acknowledge, delivery))
-
-    def _acknowledge(self, delivery: Delivery) -> None:
-        if self._session is not None and self._session.number == delivery.session:
-            self._session.acknowledge(delivery.tag)
+            self._read.append(delivery)
 
     def _answer(self, delivery: Delivery) -> None:
         for outcome in codec.read_outcomes(delivery.body):
@@ -362,6 +386,8 @@ class Requester:
     def close(self) -> tuple[Unfinished, ...]:
         """End what is under way with `ShutDown`, and have it called off; give it."""
         self._closed = True
+        if self._unread:
+            self._io.do(self._acknowledge)
         return self._end(self._open())
 
     def _open(self) -> list[Asked]:

@@ -81,7 +81,7 @@ class Queue:
     """On which channel it is noted when it is made, and for which type: nobody can list what a broker has."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Route:
     """One way of one activity type on one channel."""
 

@@ -1,0 +1,39 @@
+"""What is used of the client that it does not offer: it is still there, and does what it is used for."""
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+
+from limen.rabbitmq._session import Session
+
+
+@pytest.fixture
+def ends():
+    """Both ends of a connection."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.settimeout(5)
+        yield near, far
+
+
+def test_what_is_published_is_written_out_at_once(ends):
+    """Without a turn of the client's loop in between; once more is of no effect."""
+    near, far = ends
+    loop = IOLoop()
+    transport = _AsyncPlaintextTransport(near, SimpleNamespace(), SelectorIOServicesAdapter(loop))  # type: ignore[arg-type]
+    connection: Any = SimpleNamespace(_transport=transport)
+    session = Session(1, connection, lambda _: None, lambda _: None)
+    transport.write(b"a frame")
+
+    session.flush()
+    session.flush()
+
+    assert far.recv(100) == b"a frame"
+    assert transport.get_write_buffer_size() == 0
+    loop.close()
