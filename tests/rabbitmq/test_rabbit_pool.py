@@ -122,6 +122,20 @@ def test_a_host_that_hangs_is_shown_as_it_was(broker, vhost):
             assert time.monotonic() - began_s < TIMEOUT_S
 
 
+def test_whoever_comes_to_a_host_that_hangs_is_told_that_one_is_missing(broker, vhost, caplog):
+    """The broker counts it, and it does not say what it serves: a look ends in time, and a warning says why."""
+    with Host(broker.url(vhost, options="?heartbeat=10"), "double") as host:
+        host.signal(signal.SIGSTOP)
+        began_s = time.monotonic()
+        with Limen(broker.url(vhost)) as newcomer:
+            assert newcomer.pool("work") == []
+            assert time.monotonic() - began_s < 5
+            assert "cut off: 1" in caplog.text
+            host.signal(signal.SIGCONT)
+            while not newcomer.pool("work"):
+                assert time.monotonic() - began_s < TIMEOUT_S
+
+
 def test_many_may_ask_at_the_same_time(url, asker):
     """Each gets an answer of its own."""
     with Limen(url) as host:

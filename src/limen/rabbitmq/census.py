@@ -232,7 +232,7 @@ class Census:
         elif runtime().now() < inquiry.gives_up_s:
             self._io.later(REMIND_S, functools.partial(self._count, number))
         else:
-            logger.warning("%d hosts have not said what they serve: they hang, or are cut off", missing)
+            logger.warning("hosts that have not said what they serve, as they hang or are cut off: %d", missing)
             self._catch_up(number)
 
     def _catch_up(self, number: int) -> None:

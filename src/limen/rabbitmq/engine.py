@@ -88,7 +88,7 @@ class RabbitEngine:
             self._io,
             namespace,
             self._process,
-            announce_lane=self._requester.announce,
+            announce_lane=self._requester.ways.announce,
             census=self._census,
             learn=self._pausing.ask,
         )

@@ -12,9 +12,8 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import attrs
 
@@ -41,13 +40,14 @@ from ._credit import Worker
 from ._intake import Intake
 from ._ledger import Held, Ledger, name_of
 from ._session import Session, Then
+from .census import Census
 from .codec import Treatment
 from .dead import LETTER, Letter, read_letter, spoilt
 from .host_call import HostCall, is_not_ours, write_end
 from .io import BrokerIO
 from .news import news_of
 from .outgoing import Outgoing
-from .parcels import Delivery, Done
+from .parcels import Delivery
 from .suspects import Suspects
 from .topology import Route
 from .trials import Trials
@@ -64,16 +64,6 @@ LETTER_ROOM = 1 << 20
 """How much of a history a request has that was a dead letter, in bytes."""
 
 
-class Presence(Protocol):
-    """Who tells others what this process serves."""
-
-    def serve(self, kinds: Mapping[str, Iterable[str]]) -> None:
-        """Say what it serves from now on: activity types by channel."""
-
-    def say(self, then: Done) -> None:
-        """Say it once more; `then` is called when all who ask from then on will know."""
-
-
 class Host:
     """All that one process serves of one namespace. Its methods run on the I/O thread, unless they say otherwise."""
 
@@ -84,7 +74,7 @@ class Host:
         process: str,
         *,
         announce_lane: Callable[[Route], object],
-        census: Presence,
+        census: Census,
         learn: Callable[[str], object],
     ) -> None:
         self._io = io

@@ -1,12 +1,15 @@
-"""A result from another machine: read when its caller looks at it, on the caller's own thread."""
+"""What comes from another machine, as callers see it: a result, read on the thread that looks at it; and attempts."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any, Self
 
+import attrs
+
 from ..activity import Activity
 from ..messages.activities import Completed
+from ..messages.attempts import AttemptView
 from ..messages.payloads import Payload
 from .handlers import read_result
 
@@ -42,3 +45,22 @@ class Received(Payload):
                 object.__setattr__(self, "_made", (read_result(self._activity, self),))
             assert self._made is not None, "just made"
             return self._made[0]
+
+
+@attrs.frozen
+class _Seen:
+    """An attempt on another machine, as it was told."""
+
+    _view: AttemptView
+
+    @property
+    def worker_id(self) -> str:
+        return self._view.worker_id
+
+    def view(self) -> AttemptView:
+        return self._view
+
+
+def seen(view: AttemptView) -> Any:
+    """Show an attempt to the caller as one of this process is shown."""
+    return _Seen(view)

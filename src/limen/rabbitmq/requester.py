@@ -21,7 +21,6 @@ from ..actors._patience import wait_patiently
 from ..actors.conversation import CLOSED, RUNNING, WAITING, Conversation
 from ..actors.runtime import offer, offer_error, runtime
 from ..messages.activities import Completed
-from ..messages.attempts import AttemptView
 from ..messages.drain import Fate, Unfinished
 from ..messages.errors import (
     ActivityCancelled,
@@ -46,9 +45,10 @@ from .io import BrokerIO
 from .letters import AskedAgain
 from .limits import Limits
 from .parcels import Delivery, NotConfirmed, Parcel, Unroutable
-from .received import Received
+from .received import Received, seen
 from .records import Record, open_record
-from .topology import Lane, Route
+from .topology import Route
+from .ways import Ways
 
 logger = logging.getLogger("limen")
 
@@ -71,28 +71,6 @@ _LOOK_S = 0.005
 _HEAR_S = 0.15
 """How long hosts have to say what has begun, where somebody waits for that."""
 
-RETRY_S = 0.2
-"""The pause after a queue could not be made."""
-
-
-@attrs.frozen
-class _Seen:
-    """An attempt on another machine, as it was told."""
-
-    _view: AttemptView
-
-    @property
-    def worker_id(self) -> str:
-        return self._view.worker_id
-
-    def view(self) -> AttemptView:
-        return self._view
-
-
-def _seen(view: AttemptView) -> Any:
-    """Show an attempt to the caller as one of this process is shown."""
-    return _Seen(view)
-
 
 class Requester:
     """All calls of one process that are under way over one broker."""
@@ -104,11 +82,10 @@ class Requester:
         self._desk = desk
         self.replies = replies
         self.limits = Limits(desk)
+        self.ways = Ways(io, control, lambda: self._session)
         self._pending: dict[str, Asked] = {}
         self._records: dict[str, Record] = {}
         """Of those among them that have a recorder."""
-        self._homeless: set[str] = set()
-        """Ids of requests for which a queue is being found or made. On the I/O thread."""
         self._session: Session | None = None
         self._now = runtime().now
         self._closed = False
@@ -227,7 +204,7 @@ class Requester:
         return self._pending.pop(call.id, None) is not None
 
     def _when_sent(self, call: Asked, then: Callable[[None], object]) -> None:
-        if call.id in self._pending and (call.id in self._homeless or self._io.holds(call.id)):
+        if call.id in self._pending and (self.ways.seeks(call.id) or self._io.holds(call.id)):
             self._io.later(_LOOK_S, functools.partial(self._when_sent, call, then))
         else:
             then(None)
@@ -249,7 +226,7 @@ class Requester:
         if problem is None:
             return
         if isinstance(problem, Unroutable):
-            self._unroutable(call, route, parcel)
+            self.ways.find(call, route, parcel, functools.partial(self._nobody, call))
         elif isinstance(problem, NotConfirmed):
             error = BrokerUnavailable(
                 call.channel_name, _WORKFLOW, call.activity_type, problem.reason, problem.in_doubt
@@ -257,51 +234,7 @@ class Requester:
             error.__cause__ = problem
             self._desk.put(functools.partial(self.give_up, call, error))
 
-    def _unroutable(self, call: Call, route: Route, parcel: Parcel) -> None:
-        """There is no such queue: make it if somebody serves the type, or the caller waits for that; else say so."""
-        self._homeless.add(call.id)
-        session = self._session
-        if session is None:
-            self._send_again(parcel)
-        elif call.request.schedule_to_start_timeout is not None:
-            self._make_way(session, route, parcel)
-        elif route.lane is Lane.NORMAL:
-            self._nobody(call)
-        else:
-
-            def looked(consumers: int | None, _: int) -> None:
-                if consumers is None and session.alive:
-                    self._nobody(call)
-                else:
-                    self._make_way(session, route, parcel)
-
-            session.look(route.normal.key, looked)
-
-    def _make_way(self, session: Session, route: Route, parcel: Parcel) -> None:
-        """Declare a queue, have hosts take from it, and send the request again."""
-
-        def made(problem: str | None) -> None:
-            if problem is not None:
-                logger.warning("queue %s could not be made: %s", route.key, problem)
-            self._io.later(0.0 if problem is None else RETRY_S, functools.partial(self._send_again, parcel))
-            if route.lane:
-                self.announce(route)
-
-        if session.alive:
-            session.declare([], [topology.dead_queue(route.channel), route.normal.queue, route.queue], made)
-        else:
-            self._send_again(parcel)
-
-    def _send_again(self, parcel: Parcel) -> None:
-        self._io.publish(parcel)
-        self._homeless.discard(parcel.message_id)
-
-    def announce(self, route: Route) -> None:
-        """Tell all hosts of a queue that is new."""
-        self._control.say("lane", channel=route.channel, activity_type=route.activity_type, lane=str(route.lane))
-
     def _nobody(self, call: Call) -> None:
-        self._homeless.discard(call.id)
         served = self._census.kinds(call.channel_name)
         error = NoWorkersAvailable(call.channel_name, _WORKFLOW, call.activity_type, served)
         self._desk.put(functools.partial(self._decide, call, error))
@@ -351,7 +284,7 @@ class Requester:
         call = self._pending.pop(call_id, None)
         if call is None:
             return False
-        call.attempts = tuple(map(_seen, outcome.attempts))
+        call.attempts = tuple(map(seen, outcome.attempts))
         call.errors, call.crashes = outcome.errors, outcome.crashes
         if outcome.progress is not None:
             call.note_progress(*outcome.progress)
@@ -369,7 +302,7 @@ class Requester:
                 continue
             view = codec.read_attempt(attempt, host)
             if not any((seen.number, seen.host) == (view.number, host) for seen in call.history()):
-                call.attempts = (*call.attempts, _seen(view))
+                call.attempts = (*call.attempts, seen(view))
             call.phase = RUNNING
             record = self._records.get(call.id)
             if record is not None and (failure := record.follow(call.history())) is not None:
@@ -421,7 +354,7 @@ class Requester:
         for call in self._open():
             local = find(name_of_call(call))
             if local is not None and (attempts := local.history()):
-                call.attempts = tuple(_seen(attrs.evolve(each, host=host)) for each in attempts)
+                call.attempts = tuple(seen(attrs.evolve(each, host=host)) for each in attempts)
                 call.phase = RUNNING if local.phase is CLOSED else local.phase  # its outcome is still under way
 
     def _not_begun(self) -> list[Asked]:
