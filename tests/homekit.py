@@ -88,7 +88,7 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(rabbitmq, "engine_for", counted)
     monkeypatch.setenv("LIMEN_URL", request.getfixturevalue("url"))
     yield
-    _counts["over a broker" if made else "without an application"] += 1
+    _counts["over a broker" if made else "of programs of their own, or of what no application is needed for"] += 1
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -36,6 +36,7 @@ STAYS = (
         (
             "face/test_face_arguments.py::test_a_function_without_annotations_takes_and_gives_anything",
             "face/test_face_dead_letters.py::test_poison_is_found_among_the_dead_letters",
+            "face/test_face_dispatch.py::test_a_result_goes_with_the_last_who_holds_it",
         ),
     ),
     Stay(
@@ -45,13 +46,17 @@ STAYS = (
     Stay(
         "the test reaches into the channel of this process",
         (
+            "face/test_face_dispatch.py::test_a_slot_that_is_woken_for_nothing_leaves_what_can_only_wait",
             "face/test_face_events.py::test_a_closed_stream_is_taken_off_its_channels",
             "face/test_face_queues.py::test_a_pause_outlives_the_channels_actor",
         ),
     ),
     Stay(
         "that an attempt has begun is news on another machine, and takes a moment to come",
-        ("face/test_face_dispatch.py::test_waiting_is_bounded",),
+        (
+            "face/test_face_dispatch.py::test_waiting_is_bounded",
+            "face/test_face_keys.py::test_a_second_dispatch_joins_the_first",
+        ),
         fails=False,
     ),
     Stay(
@@ -73,6 +78,26 @@ STAYS = (
             "face/test_face_dead_letters.py::test_a_requeue_that_nobody_serves_comes_back",
             "face/test_face_draining.py::test_where_there_is_no_other_worker_callers_are_told",
             "face/test_face_draining.py::test_an_unregister_ends_a_drain",
+        ),
+    ),
+    Stay(
+        "what takes one book over all workers is refused: a limit of one activity, policies of pressure",
+        (
+            "face/test_face_policies.py::test_shedding_and_slowing_on_real_threads",
+            "face/test_face_queues.py::test_no_more_run_at_once_than_the_limit_over_all_workers",
+            "face/test_face_queues.py::test_a_limit_is_never_exceeded_whatever_comes_in",
+            "face/test_face_queues.py::test_a_limit_holds_in_child_processes",
+            "face/test_face_queues.py::test_a_limit_of_zero_holds_an_activity_back_and_lifting_it_lets_it_go",
+            "face/test_face_queues.py::test_starts_are_spread_as_the_rate_says",
+        ),
+    ),
+    Stay(
+        "a router chooses among the workers of its own process, and is set when there are some",
+        (
+            "face/test_face_workers.py::test_a_queue_can_have_another_router",
+            "face/test_face_workers.py::test_requests_with_one_key_meet_at_one_worker",
+            "face/test_face_workers.py::test_a_function_of_the_users_decides",
+            "face/test_face_workers.py::test_a_routing_function_that_goes_wrong_costs_that_request_only",
         ),
     ),
     Stay(

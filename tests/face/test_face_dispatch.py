@@ -353,6 +353,23 @@ def test_a_handle_says_what_it_is(app):
     assert repr(handle) == f"<Handle quick {handle.id} done>"
 
 
+def test_a_slot_that_is_woken_for_nothing_leaves_what_can_only_wait(app, gate):
+    """DP-18: all slots are taken, so it lies where it is until one of them is free, and loses nothing."""
+    app.worker("default", [gate.activity])
+    handles = [app.dispatch(gate.activity, 0)]
+    gate.wait_begun()
+    handles += [app.dispatch(gate.activity, number) for number in (1, 2, 3)]
+    session = app._port("default").session
+    (entry,) = session.state.candidates
+    before = list(session.tray)
+
+    assert session.serve(entry) is None
+    assert list(session.tray) == before != []
+
+    gate.open.set()
+    assert [handle.result(timeout=TIMEOUT_S) for handle in handles] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("options", [{}, {"start_to_close": 60}, {"schedule_to_close": 60}], ids=str)
 def test_a_result_goes_with_the_last_who_holds_it(app, options):
     """Nothing of a dispatch waits for the garbage collector, whether its time was limited or not."""

@@ -5,7 +5,7 @@ import pytest
 
 from limen.messages.limits import Limit
 from limen.messages.pool import HostedRow, PoolRow, QueueRow, TypeRow
-from limen.rabbitmq.census import UNBOUND, merged, report_from_plain, report_to_plain, rows_of
+from limen.rabbitmq.reports import UNBOUND, merged, report_from_plain, report_to_plain, rows_of
 
 
 def worker(number: int, since_s: float = 0.0) -> PoolRow:

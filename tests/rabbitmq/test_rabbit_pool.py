@@ -1,5 +1,6 @@
 """The pool over all machines: every host's workers, what they do now, and that a dead one is gone at once."""
 
+import contextlib
 import signal
 import statistics
 import threading
@@ -47,6 +48,16 @@ def test_any_process_sees_the_workers_of_all_hosts(url, asker):
         assert [row.host for row in other.pool("work")] == [row.host for row in rows]
         assert asker.pool("another") == []
         handle.cancel()
+
+
+def test_whoever_looks_for_the_first_time_sees_all(url):
+    """The broker counts the hosts, so no time that has passed decides who is there."""
+    with contextlib.ExitStack() as hosts:
+        for number in range(1, 6):
+            host = hosts.enter_context(Limen(url))
+            host.worker("work", [acts.double])
+            with Limen(url) as newcomer:
+                assert len(newcomer.pool("work")) == number
 
 
 def test_the_pool_follows_who_comes_and_goes(url, asker):

@@ -1,14 +1,15 @@
 """Who is there: the hosts of a namespace, what each serves, and what its workers are doing now.
 
-Each host says that it is there when it connects and when what it serves changes, and answers whoever asks. A host that
-has died has no queue any more in which it could be asked: the broker says so at once, so no time-out has to. A host
-that hangs is shown as it was when it last answered.
+Each host says that it is there when it connects and when what it serves changes, and answers whoever asks. The broker
+counts them: each consumes from one queue, in which nothing ever lies. A host that has died has no queue any more in
+which it could be asked: the broker says so at once, so no time-out has to. A host that hangs is shown as it was when it
+last answered.
 """
 
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,24 +19,23 @@ from pykka import Timeout
 from .._structure import structure
 from ..actors.runtime import offer, runtime
 from ..messages.errors import BrokerError, LimenError
-from ..messages.pool import HostedRow, PoolRow, QueueRow, TypeRow
+from ._session import Session
 from .control import Control
 from .io import BrokerIO
 from .parcels import Done, Unroutable
+from .reports import Report, report_from_plain, report_to_plain
+from .topology import Queue
 
-LISTEN_S = 0.15
-"""How long hosts have to answer when it is not known yet which there are."""
+logger = logging.getLogger("limen")
+
+WHO_S = 1.0
+"""How long hosts have to say that they are there, when the broker counts more than have."""
 
 ANSWER_S = 1.0
 """How long a host has to answer that is known to be there."""
 
 REMIND_S = 0.02
 """After so long who has not answered is asked again, and then after twice as long, and so on."""
-
-UNBOUND = 2**63 - 1
-
-Report = tuple[list[PoolRow], QueueRow]
-"""The workers of one host on one channel, and the channel as a queue."""
 
 Look = Callable[[str, Callable[[Report], object]], object]
 """Looks at a channel of this process, and gives what it sees to a function, on any thread."""
@@ -49,12 +49,16 @@ class _Host:
     """Activity types by channel."""
     last: dict[str, Report] = attrs.field(factory=dict)
     """What it answered last, by channel."""
+    is_news: bool = True
+    """Whether it has said that on this connection."""
 
 
 @attrs.define(eq=False)
 class _Inquiry:
     channel: str
     reply: Any
+    gives_up_s: float
+    """When to do without those who have not said that they are there."""
     waiting: set[str] = attrs.field(factory=set)
     """Who has not answered yet."""
     answers: dict[str, Report] = attrs.field(factory=dict)
@@ -63,15 +67,21 @@ class _Inquiry:
 class Census:
     """What one process knows of the hosts, itself among them. Runs on the I/O thread, but for `reports`."""
 
-    def __init__(self, io: BrokerIO, control: Control, process: str, look: Look) -> None:
+    def __init__(self, io: BrokerIO, control: Control, process: str, presence: Queue, look: Look) -> None:
         self._io = io
         self._control = control
         self._process = process
+        self._presence = presence
+        """Where each host has a consumer, so that the broker counts them."""
+        self._consumer: str | None = None
+        """The tag of this process's."""
+        self._is_there = False
+        """Whether the broker has said that it has it."""
+        self._appearing: list[Callable[[], object]] = []
+        self._consumers = 0
         self._look = look
         self._serves: dict[str, list[str]] = {}
         self._hosts: dict[str, _Host] = {}
-        self._is_complete = False
-        """Whether all hosts have had the time to say that they are there."""
         self._inquiries: dict[int, _Inquiry] = {}
         self._number = 0
         control.on("who", self._asked_who)
@@ -84,14 +94,53 @@ class Census:
 
     def up(self) -> None:
         """Say that this process is there, on a new connection, and ask who else is. What others said was not heard."""
-        self._is_complete = False
+        for host in self._hosts.values():
+            host.is_news = False
+        self._consumer, self._is_there = None, False
         self._control.say("who", to=self._control.address)
-        self._io.later(LISTEN_S, self._has_listened)
+        self._appear(self._say_so)
+
+    def _say_so(self) -> None:
         if self._serves:
             self._control.say("host", **self._self())
 
-    def _has_listened(self) -> None:
-        self._is_complete = True
+    def _appear(self, then: Callable[[], object]) -> None:
+        """Be counted, or be counted no more; `then` is called when that is so."""
+        self._appearing.append(then)
+        if not self._serves:
+            self._vanish()
+        elif self._consumer is None:
+            self._io.with_session(self._consume)
+        elif self._is_there:
+            self._appeared(None)
+
+    def _consume(self, session: Session) -> None:
+        self._consumers += 1
+        self._consumer = f"{self._process}.{session.number}.{self._consumers}"
+        lost = functools.partial(self._io.broken, session, "the queue of hosts was deleted")
+        session.consume(
+            self._presence.name,
+            self._consumer,
+            1,
+            lambda delivery: session.acknowledge(delivery.tag),
+            on_lost=lost,
+            then=self._appeared,
+        )
+
+    def _vanish(self) -> None:
+        tag, self._consumer, self._is_there = self._consumer, None, False
+        if tag is not None:
+            self._io.with_session(lambda session: session.cancel(tag, _ignore))
+        self._told_all()
+
+    def _appeared(self, _: object) -> None:
+        self._is_there = self._consumer is not None
+        self._told_all()
+
+    def _told_all(self) -> None:
+        waiting, self._appearing = self._appearing, []
+        for then in waiting:
+            then()
 
     def serve(self, kinds: Mapping[str, Iterable[str]]) -> None:
         """Say what this process serves from now on: activity types by channel."""
@@ -99,11 +148,11 @@ class Census:
         if serves != self._serves:
             self._serves = serves
             if self._control.address:
-                self._control.say("host", **self._self())
+                self._appear(functools.partial(self._control.say, "host", **self._self()))
 
     def say(self, then: Done) -> None:
         """Say once more what this process serves; `then` is called when all who ask from then on will know."""
-        self._control.say("host", then, **self._self())
+        self._appear(lambda: self._control.say("host", then, **self._self()))
 
     def _self(self) -> dict[str, Any]:
         return {"host": self._process, "at": self._control.address, "serves": self._serves}
@@ -154,9 +203,9 @@ class Census:
     def _ask_all(self, channel: str) -> dict[str, tuple[Report, bool]]:
         self._io.wait_up(ANSWER_S)
         reply = runtime().create_future()
-        self._io.do(functools.partial(self._begin, _Inquiry(channel, reply)))
+        self._io.do(functools.partial(self._begin, _Inquiry(channel, reply, runtime().now() + WHO_S)))
         try:
-            found: dict[str, tuple[Report, bool]] = reply.get(timeout=2 * ANSWER_S + LISTEN_S)
+            found: dict[str, tuple[Report, bool]] = reply.get(timeout=2 * ANSWER_S + WHO_S)
         except Timeout:
             raise BrokerError(str(self._io.address), "it did not carry the question who is there") from None
         return found
@@ -165,11 +214,26 @@ class Census:
         self._number += 1
         number = self._number
         self._inquiries[number] = inquiry
-        self._io.later(LISTEN_S + ANSWER_S, functools.partial(self._end, number))
-        if self._is_complete:
+        self._io.later(WHO_S + ANSWER_S, functools.partial(self._end, number))
+        self._count(number)
+
+    def _count(self, number: int) -> None:
+        """Have the broker count the hosts."""
+        counted = functools.partial(self._counted, number)
+        self._io.with_session(lambda session: session.look(self._presence.name, counted))
+
+    def _counted(self, number: int, consumers: int | None, _: int) -> None:
+        inquiry = self._inquiries.get(number)
+        if inquiry is None:
+            return
+        missing = (consumers or 0) - sum(host.is_news and bool(host.serves) for host in self._hosts.values())
+        if missing <= 0:
             self._catch_up(number)
+        elif runtime().now() < inquiry.gives_up_s:
+            self._io.later(REMIND_S, functools.partial(self._count, number))
         else:
-            self._io.later(LISTEN_S, functools.partial(self._catch_up, number))
+            logger.warning("%d hosts have not said what they serve: they hang, or are cut off", missing)
+            self._catch_up(number)
 
     def _catch_up(self, number: int) -> None:
         """Hear first what was said before the question: it comes before what this process says to itself now."""
@@ -229,65 +293,6 @@ class Census:
             if host is not None and inquiry.channel in host.last:
                 found[name] = (host.last[inquiry.channel], False)
         offer(inquiry.reply, found)
-
-
-def rows_of(reports: dict[str, tuple[Report, bool]]) -> list[PoolRow]:
-    """Give the workers of all hosts in the order in which they came."""
-    rows = [
-        HostedRow(**attrs.asdict(row, recurse=False), host=name, is_stale=not is_now)
-        for name, ((rows, _), is_now) in reports.items()
-        for row in rows
-    ]
-    return sorted(rows, key=lambda row: row.since_s)
-
-
-def merged(channel: str, rows: Iterable[QueueRow], lying: dict[str, int]) -> QueueRow:
-    """Show the queues of all hosts, and what lies in the broker, as one. The broker bounds nothing by itself."""
-    waiting: Counter[str] = Counter(lying)
-    running: Counter[str] = Counter()
-    limits: dict[str, Any] = {}
-    paused = False
-    for row in rows:
-        paused = paused or row.paused
-        for each in row.types:
-            waiting[each.activity_type] += each.waiting
-            running[each.activity_type] += each.running
-            limits.setdefault(each.activity_type, each.limit)
-    kinds = sorted({*+waiting, *+running, *(kind for kind, limit in limits.items() if limit is not None)})
-    return QueueRow(
-        channel_name=channel,
-        paused=paused,
-        waiting=waiting.total(),
-        running=running.total(),
-        bound=UNBOUND,
-        types=tuple(
-            TypeRow(activity_type=kind, waiting=waiting[kind], running=running[kind], limit=limits.get(kind))
-            for kind in kinds
-        ),
-    )
-
-
-def report_to_plain(report: Report) -> dict[str, Any]:
-    """Write it. Instants become ages: no two machines' clocks agree."""
-    rows, queue = report
-    now_s = runtime().now()
-    plain = [attrs.asdict(row, recurse=False) for row in rows]
-    for each in plain:
-        each["since_s"] = now_s - each["since_s"]
-    return {"rows": plain, "queue": attrs.asdict(queue)}
-
-
-def report_from_plain(said: dict[str, Any]) -> Report:
-    """Ages become instants of this machine's clock. Raises what comes of reading something else."""
-    now_s = runtime().now()
-    rows = [structure(_known(PoolRow, each), PoolRow) for each in said["rows"]]
-    queue = structure(_known(QueueRow, said["queue"]), QueueRow)
-    return [attrs.evolve(row, since_s=now_s - row.since_s) for row in rows], queue
-
-
-def _known(kind: Any, value: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a later version says."""
-    return {field.name: value[field.name] for field in attrs.fields(kind) if field.name in value}
 
 
 def _ignore(_: object) -> None:

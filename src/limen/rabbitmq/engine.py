@@ -31,7 +31,7 @@ from ..messages.grace import Grace
 from ..messages.pool import PoolRow
 from . import topology
 from ._session import Session
-from .census import Census, Report
+from .census import Census
 from .collecting import Collected, Collecting
 from .control import Control
 from .desk import Desk
@@ -41,6 +41,7 @@ from .io import BrokerIO
 from .operations import Operations
 from .pausing import Pausing
 from .port import RabbitPort
+from .reports import Report
 from .requester import Asked, Requester, name_of_call
 from .sharing import Sharing
 from .topology import Lane, Route
@@ -77,7 +78,7 @@ class RabbitEngine:
         self._control.on("lane", self._told_of_lane)
         self._control.on("news", lambda _: self._host.tell_news())
         self._pausing = Pausing(self._io, self._control, self._told_of_pause)
-        self._census = Census(self._io, self._control, self._process, self._look)
+        self._census = Census(self._io, self._control, self._process, topology.hosts_queue(namespace), self._look)
         self._requester = Requester(
             self._io, self._control, self._census, self._desk, topology.reply_queue(namespace, self._process)
         )
@@ -209,6 +210,7 @@ class RabbitEngine:
         queues = [
             self._requester.replies,
             topology.results_queue(self._namespace),
+            topology.hosts_queue(self._namespace),
             self._control.queue(session),
             *self._host.queues(),
         ]

@@ -20,10 +20,11 @@ from ..messages.pool import PoolRow, QueueRow
 from . import topology
 from ._session import Session
 from .asking import ask_io
-from .census import Census, merged, rows_of
+from .census import Census
 from .io import BrokerIO
 from .letters import AskedAgain, LetterDesk
 from .pausing import Pausing
+from .reports import merged, rows_of
 from .requester import Requester
 from .topology import Route
 

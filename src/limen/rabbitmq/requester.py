@@ -38,7 +38,7 @@ from . import codec, topology
 from ._ledger import name_of
 from ._session import Session
 from .asking import ask_io
-from .census import LISTEN_S, Census
+from .census import Census
 from .control import Control
 from .desk import Desk
 from .handlers import write_arguments
@@ -67,6 +67,9 @@ _ACKNOWLEDGE_S = 0.01
 """How long an answer that has been read may be unacknowledged."""
 
 _LOOK_S = 0.005
+
+_HEAR_S = 0.15
+"""How long hosts have to say what has begun, where somebody waits for that."""
 
 RETRY_S = 0.2
 """The pause after a queue could not be made."""
@@ -387,10 +390,9 @@ class Requester:
 
     def _conclude(self, call: Asked, result: Completed | BaseException) -> None:
         call.drop_timers()
-        record = self._records.pop(call.id, None)
         if isinstance(result, Completed):
             result = Received.of(result, call.activity)
-        if record is not None:
+        if call.recorder is not None and (record := self._records.pop(call.id, None)) is not None:
             record.close(call.history(), result)
         call.phase = CLOSED
         if not self._pending:
@@ -420,7 +422,7 @@ class Requester:
             local = find(name_of_call(call))
             if local is not None and (attempts := local.history()):
                 call.attempts = tuple(_seen(attrs.evolve(each, host=host)) for each in attempts)
-                call.phase = local.phase
+                call.phase = RUNNING if local.phase is CLOSED else local.phase  # its outcome is still under way
 
     def _not_begun(self) -> list[Asked]:
         return [call for call in self._open() if not call.attempts]
@@ -428,10 +430,10 @@ class Requester:
     def _hear_all(self) -> None:
         """Have all hosts say now what has begun, and give them the time to do so."""
         with contextlib.suppress(BrokerError):
-            ask_io(self._io, lambda then: self._control.say("news", then), LISTEN_S)
+            ask_io(self._io, lambda then: self._control.say("news", then), _HEAR_S)
             self._all_begun.clear()
             if self._not_begun():
-                wait_patiently(self._all_begun.wait, LISTEN_S)
+                wait_patiently(self._all_begun.wait, _HEAR_S)
 
     def wait_quiet(self, until_s: float) -> None:
         """Block until nothing is under way any more, or that time has come, or an earlier one that `hurry` tells."""

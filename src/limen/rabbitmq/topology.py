@@ -12,6 +12,7 @@
 | queue `limen.trial.{channel}.{request}` | that it runs alone now, and may kill its host | until it has ended |
 | queue `limen.replies.{process}` | one process's results | a while longer than the process |
 | exchange `limen.results`, queue `limen.results.{namespace}` | results whose asker has gone | for ever |
+| queue `limen.hosts.{namespace}` | always empty; each host consumes from it, and so is counted | for ever |
 | exchange `limen.control`, queue `limen.control.{process}` | what is said to all of a namespace | as the process |
 """
 
@@ -183,6 +184,12 @@ def results_queue(namespace: str) -> Queue:
     """Where results are kept that nobody was there to take."""
     arguments = {"x-message-ttl": RESULT_TTL_MS, "x-max-length": RESULTS_KEPT}
     return Queue(short(f"limen.results.{namespace}"), RESULTS, short(namespace), arguments)
+
+
+def hosts_queue(namespace: str) -> Queue:
+    """Where each host has a consumer, and nothing ever lies: how many there are is how many hosts there are."""
+    name = short(f"limen.hosts.{namespace}")
+    return Queue(name, "", name)
 
 
 def control_queue(namespace: str, process: str, session: int) -> Queue:
