@@ -1,6 +1,7 @@
 """What is used of the client that it does not offer: it is still there, and does what it is used for."""
 
 import socket
+import ssl
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
 from limen.rabbitmq._session import Session
+from limen.rabbitmq.dialling import _tls
+from limen.rabbitmq.url import parse
 
 
 @pytest.fixture
@@ -37,3 +40,17 @@ def test_what_is_published_is_written_out_at_once(ends):
     assert far.recv(100) == b"a frame"
     assert transport.get_write_buffer_size() == 0
     loop.close()
+
+
+def test_authority_and_name_are_checked_unless_that_is_refused():
+    """What is handed to the client for `amqps` verifies; with `verify=false` it does not; `amqp` has none."""
+    made = _tls(parse("amqps://broker.example"))
+    assert made is not None
+    assert made.context.verify_mode is ssl.CERT_REQUIRED
+    assert made.context.check_hostname
+    assert made.server_hostname == "broker.example"
+
+    refused = _tls(parse("amqps://broker.example?verify=false"))
+    assert refused is not None
+    assert refused.context.verify_mode is ssl.CERT_NONE
+    assert _tls(parse("amqp://broker.example")) is None

@@ -267,7 +267,8 @@ class Host:
     def _bury_spoilt(self, route: Route, delivery: Delivery, error: LimenError) -> None:
         """Put what cannot be a request among the dead letters, as it is."""
         logger.warning("a message in %s is no request, and goes to the dead letters: %s", route.key, error)
-        letter = spoilt(delivery, route.channel, error, route.key)
+        named = attrs.evolve(delivery, message_id=delivery.message_id or runtime().new_id())
+        letter = spoilt(named, route.channel, error, route.key)
         self._outgoing.bury(letter, functools.partial(self._intake.acknowledge, route, delivery))
 
     def find(self, name: str) -> HostCall | None:

@@ -34,6 +34,9 @@ logger = logging.getLogger("limen")
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 _WIND_UP_S = 1.0
+_AT_ONCE = 1_000
+"""How much is taken in before the loop looks at the connection again."""
+
 _LOOK_S = 0.1
 """How often the outbox is searched for what has waited too long."""
 
@@ -110,10 +113,13 @@ class BrokerIO:
     def _give(self, item: Parcel | Callable[[], object]) -> None:
         self._inbox.append(item)
         if not self._is_woken:
-            self._is_woken = True
-            self._start().add_callback_threadsafe(self._take_in)
+            self._wake()
         if self._ended.is_set():
             self._turn_away()
+
+    def _wake(self) -> None:
+        self._is_woken = True
+        self._start().add_callback_threadsafe(self._take_in)
 
     def _turn_away(self) -> None:
         """Settle what nobody will take in any more."""
@@ -153,14 +159,21 @@ class BrokerIO:
         self._turn_away()
 
     def _take_in(self) -> None:
-        self._is_woken = False
+        """Take what others have put in, and what comes of it, so that it is sent with no turn of the loop between."""
         inbox, waiting = self._inbox, self._outbox.waiting
-        for _ in range(len(inbox)):
-            item = inbox.popleft()
+        self._is_woken = True
+        for _ in range(_AT_ONCE):
+            try:
+                item = inbox.popleft()
+            except IndexError:
+                break
             if isinstance(item, Parcel):
                 waiting.append(item)
             else:
                 self._guarded(item)
+        self._is_woken = False
+        if inbox:  # too much, or it came just now from somebody who saw us at work
+            self._wake()
         self._pump()
 
     def _pump(self) -> None:
