@@ -57,20 +57,6 @@ def gate():
     made.open.set()
 
 
-@pytest.fixture
-def host(url):
-    """An application that has workers."""
-    with Limen(url) as made:
-        yield made
-
-
-@pytest.fixture
-def asker(url):
-    """An application that has none."""
-    with Limen(url) as made:
-        yield made
-
-
 def engine_of(app: Limen) -> Any:
     """Look at what is ours alone."""
     return app._engine

@@ -26,20 +26,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 60
 
 
-@pytest.fixture
-def host(url):
-    """An application that has workers."""
-    with Limen(url) as made:
-        yield made
-
-
-@pytest.fixture
-def asker(url):
-    """An application that has none."""
-    with Limen(url) as made:
-        yield made
-
-
 def test_poison_is_kept_with_its_history(host, asker):
     """Any process lists it: what was asked, what became of it and where."""
     host.worker("work", [acts.die], executor="process", max_concurrent=1)

@@ -32,20 +32,6 @@ def at():
     made.gate.set()
 
 
-@pytest.fixture
-def host(url):
-    """An application that has workers."""
-    with Limen(url) as made:
-        yield made
-
-
-@pytest.fixture
-def asker(url):
-    """An application that has none."""
-    with Limen(url) as made:
-        yield made
-
-
 # --- the end of an asker ----------------------------------------------------------------------------------------------
 
 

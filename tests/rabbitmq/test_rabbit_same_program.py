@@ -6,7 +6,6 @@ from rabbithosts import Diary
 
 from limen import (
     ActivityCancelled,
-    Limen,
     NotOverBroker,
     ScheduleToCloseTimedOut,
     as_completed,
@@ -18,20 +17,6 @@ from limen.pressure import ShedLoad
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 TIMEOUT_S = 20
-
-
-@pytest.fixture
-def host(url):
-    """An application that has workers."""
-    with Limen(url) as made:
-        yield made
-
-
-@pytest.fixture
-def asker(url):
-    """An application that has none."""
-    with Limen(url) as made:
-        yield made
 
 
 def test_work_under_a_key_is_done_once_for_all_in_a_process(host, asker, tmp_path):
