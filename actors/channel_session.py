@@ -301,8 +301,9 @@ class ChannelSession(Book):
 
     @property
     def has_open(self) -> bool:
-        """Whether anybody waits for an answer."""
-        return bool(self.tray or self.unfinished or self.state.open() or self.state.ending.is_waited_for)
+        """Whether anybody waits for an answer, or was said something that nobody has acted on."""
+        left = self.tray or self.unfinished or self.notices
+        return bool(left or self.state.open() or self.state.ending.is_waited_for)
 
     # --- how ----------------------------------------------------------------------------------------------------
 

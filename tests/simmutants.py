@@ -420,3 +420,15 @@ def a_drain_names_only_what_waits(monkeypatch: Any) -> None:
         return closed
 
     monkeypatch.setattr(WindingDown, "_shut_out", forget_the_running)
+
+
+@mutant("an_end_is_told_without_further_use")
+def news_waits_for_the_next_use(monkeypatch: Any) -> None:
+    """A channel that crashed with news unread, and nothing open, stays down."""
+    from limen.actors.channel_session import ChannelSession
+
+    monkeypatch.setattr(
+        ChannelSession,
+        "has_open",
+        property(lambda self: bool(self.tray or self.unfinished or self.state.open())),
+    )

@@ -222,6 +222,24 @@ def every_end_is_told_once(sim: Simulation) -> None:
         sim.sometimes("the channel was restarted", "ChannelActor#2" in sim.names)
 
 
+@scenario(Faults(crash=(WorkerActor, ChannelActor), crash_p=(0.05, 0.2), preempt=(0.0, 0.3, 0.6)))
+def an_end_is_told_without_further_use(sim: Simulation) -> None:
+    """MX-02: a channel that crashes when the caller has his answer, and listeners do not, tells them all the same."""
+    with application(sim, workers=2) as app:
+        with sim.calm():
+            events = app.events()
+        for n in range(4):
+            handle = app.dispatch(at_once, n)
+            handle.exception(SETTLED_S)
+            sim.settle()
+            told = []
+            while (event := events.next(timeout=0)) is not None:
+                if event.kind is EventKind.CONCLUDED and event.conversation_id == handle.id:
+                    told.append(event.outcome)
+            assert told == [_outcome_of(handle)], f"{handle.id}: {told}, not {_outcome_of(handle)}"
+        sim.sometimes("the channel was restarted", "ChannelActor#2" in sim.names)
+
+
 def _outcome_of(handle: Any) -> Outcome:
     error = handle.exception(0)
     return outcome_of(Completed() if error is None else error)
