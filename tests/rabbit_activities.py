@@ -63,34 +63,30 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def _noted(name: str, path: str, number: int, seconds: float) -> int:
+    marks = Marks(path)
+    marks.note("start", name, number)
+    time.sleep(seconds)
+    marks.note("end", name, number)
+    return number
+
+
 @activity(queue="work")
 def mark(path: str, number: int, seconds: float) -> int:
     """Take a while, and note when it begins and ends."""
-    marks = Marks(path)
-    marks.note("start", "mark", number)
-    time.sleep(seconds)
-    marks.note("end", "mark", number)
-    return number
+    return _noted("mark", path, number, seconds)
 
 
 @activity(queue="work")
 def mark_too(path: str, number: int, seconds: float) -> int:
     """Be another type that does the same."""
-    marks = Marks(path)
-    marks.note("start", "mark_too", number)
-    time.sleep(seconds)
-    marks.note("end", "mark_too", number)
-    return number
+    return _noted("mark_too", path, number, seconds)
 
 
 @activity(queue="work")
 def mark_as_well(path: str, number: int, seconds: float) -> int:
     """Be a third."""
-    marks = Marks(path)
-    marks.note("start", "mark_as_well", number)
-    time.sleep(seconds)
-    marks.note("end", "mark_as_well", number)
-    return number
+    return _noted("mark_as_well", path, number, seconds)
 
 
 @activity(queue="work")

@@ -11,7 +11,7 @@ import rabbit_activities as acts
 from rabbithosts import Diary, Host
 from typer.testing import CliRunner
 
-from limen import ActivityFailed, Limen, NoWorkersAvailable
+from limen import ActivityFailed, NoWorkersAvailable
 from limen.cli import app as command
 from limen.rabbitmq import topology
 
@@ -38,13 +38,6 @@ def run(url, monkeypatch):
         return json.loads(done.stdout) if as_json and status == 0 else done
 
     return runs
-
-
-@pytest.fixture
-def asker(url):
-    """An application without workers."""
-    with Limen(url) as made:
-        yield made
 
 
 def test_the_workers_of_all_hosts_are_shown(run, url):

@@ -21,13 +21,6 @@ BOUND_MS = 1000
 """What holds on a machine that has much else to do; on a quiet one it is some twenty times less."""
 
 
-@pytest.fixture
-def asker(url):
-    """An application that has no workers."""
-    with Limen(url) as made:
-        yield made
-
-
 def test_any_process_sees_the_workers_of_all_hosts(url, asker):
     """What each can do and does now, and for how long it has been there; those of other queues are not among them."""
     with Limen(url) as one, Limen(url) as other:
