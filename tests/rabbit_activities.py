@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -169,11 +168,3 @@ def report_and_hold(path: str) -> None:
     current().progress({"done": 1})
     Diary(path).hold()
     current().progress({"done": 2})
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float) -> None:
-    """Block until it holds."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, "it does not hold"
-        time.sleep(0.005)
