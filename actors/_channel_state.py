@@ -284,7 +284,8 @@ class ChannelState(WindingDown):
         guilty, suspects = _blamed(entry, reason)
         attempts = entry.in_order()
         open_now = [each for each in attempts if not each.claimed and each.outcome is None]
-        entry.attempts.clear()
+        if attempts:
+            entry.attempts.clear()
         if self.gates:
             for attempt in attempts:
                 self._depart(attempt.activity_type)

@@ -9,8 +9,8 @@ from .blueprint import Blueprint
 RESTARTS = RestartIntensity(max_restarts=10, within_s=10.0)
 """How often a supervised worker may crash before it is given up."""
 
-_ONCE = ChildSpec(id="once", start=Blueprint.start, restart=RestartType.TEMPORARY)
-_AGAIN = ChildSpec(id="again", start=Blueprint.start, restart=RestartType.TRANSIENT, intensity=RESTARTS)
+_ONCE = ChildSpec(id="once", start=Blueprint.__call__, restart=RestartType.TEMPORARY)
+_AGAIN = ChildSpec(id="again", start=Blueprint.__call__, restart=RestartType.TRANSIENT, intensity=RESTARTS)
 
 
 def birth(blueprint: Blueprint) -> StartLike:

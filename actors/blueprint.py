@@ -1,7 +1,7 @@
 """How a worker is made, and made again: what every incarnation of it has in common.
 
-The supervisor calls `start` for each incarnation. The first is inserted by whoever registers it; later ones arm their
-watch and join the pool by themselves, in that order.
+The supervisor calls a blueprint for each incarnation. The first is inserted by whoever registers it; later ones arm
+their watch and join the pool by themselves, in that order.
 """
 
 from __future__ import annotations
@@ -38,31 +38,20 @@ UNREAD_LIMIT = 1_000
 class Blueprint(Origin):
     """One worker over all its incarnations. Knows nothing of the registration, which may be dropped at any time."""
 
-    __slots__ = (
-        "__weakref__",
-        "_fetched",
-        "_gone_event",
-        "_grace",
-        "_handlers",
-        "_kind",
-        "_report",
-        "_supervisor_watch",
-        "_whole",
-        "capacity",
-        "channel",
-        "child_id",
-        "entry",
-        "executor",
-        "exit_reason",
-        "inbox",
-        "incarnation",
-        "is_gone",
-        "owned",
-        "participant",
-        "supervised",
-        "supervisor",
-        "worker_id",
-    )
+    incarnation = 0
+    channel: ChannelHandle | None = None
+    entry: WorkerEntry | None = None
+    inbox: Inbox | None = None
+    is_gone = False
+    """Whether there is no incarnation any more, and will be none."""
+    exit_reason: ExitReason | None = None
+    executor: Executor | None = None
+    supervisor: ActorRef[Any] | None = None
+    """Under which our participant lives, as the child `child_id`."""
+    child_id = ""
+    _supervisor_watch: Watch | None = None
+    _report: WorkerReport | None = None
+    _gone_event: threading.Event | None = None
 
     def __init__(
         self,
@@ -80,41 +69,22 @@ class Blueprint(Origin):
 
         `whole` is held while one is put down, so that no entry is half of it and half of the next; many may share it.
         """
-        super().__init__()
         self.worker_id = worker_id
         self.capacity = capacity
         self.participant = participant
         self.owned = participant is None
         self.supervised = supervised
-        self.incarnation = 0
-        self.channel: ChannelHandle | None = None
-        self.entry: WorkerEntry | None = None
-        self.inbox: Inbox | None = None
-        self.is_gone = False
-        """Whether there is no incarnation any more, and will be none."""
-        self.exit_reason: ExitReason | None = None
-        self.executor: Executor | None = None
-        self.supervisor: ActorRef[Any] | None = None
-        """Under which our participant lives, as the child `child_id`."""
-        self.child_id = ""
-        self._supervisor_watch: Watch | None = None
         self._handlers = handlers
         self._kind: ExecutorName = executor
         self._grace = grace
-        self._report: WorkerReport | None = None
         self._whole = whole
         self._fetched: dict[str, Attempt] | None = {} if handlers is None else None
         """Where it fetches its own work: what waits for its answer, by message id."""
-        self._gone_event: threading.Event | None = None
 
     # --- incarnations -------------------------------------------------------------------------------------------
 
     def __call__(self) -> ActorRef[Any]:
-        """Start an incarnation: a blueprint is what its supervisor calls."""
-        return self.start()
-
-    def start(self) -> ActorRef[Any]:
-        """Start an incarnation; a later one joins the pool by itself. Never blocks."""
+        """Start an incarnation, on the supervisor's turn; a later one joins the pool by itself. Never blocks."""
         report = executor = None
         if self._handlers is not None:
             report = WorkerReport()
@@ -170,7 +140,6 @@ class Blueprint(Origin):
             executor_name=self._kind if executor is not None else "inbox",
             inbox=inbox,
             supervised=self.supervised,
-            since_s=runtime().now(),
         )
         return self.entry
 

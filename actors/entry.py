@@ -30,6 +30,8 @@ from .runtime import Reply, offer
 
 _NOBODY: deque[Conversation] = deque(maxlen=0)
 """What most entries hold all their lives."""
+_NOTHING: Any = frozenset()
+"""The attempts of an entry that has never had any."""
 _making = threading.Lock()
 """Held for an assignment and nothing else, so that neither a signal handler nor the collector can come back here."""
 
@@ -38,18 +40,18 @@ OVERFLOW = 1 << 40
 
 
 class Origin:
-    """The worker behind an entry, over all its incarnations: what they have in common for the channel."""
+    """The worker behind an entry, over all its incarnations: what they have in common for the channel.
 
-    __slots__ = ("_on_drained", "draining", "retired", "unfinished")
+    What it begins with are defaults of the class.
+    """
 
-    def __init__(self) -> None:
-        self.retired = False
-        """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
-        self.draining = False
-        """Whether it is to leave once it has done what it has. Any thread may say so."""
-        self.unfinished: tuple[Unfinished, ...] = ()
-        """What it had when it left."""
-        self._on_drained: list[Reply[Any]] | None = None
+    retired = False
+    """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
+    draining = False
+    """Whether it is to leave once it has done what it has. Any thread may say so."""
+    unfinished: tuple[Unfinished, ...] = ()
+    """What it had when it left."""
+    _on_drained: list[Reply[Any]] | None = None
 
     def drain(self, reply: Reply[Any]) -> None:
         """Note that it is to drain; `reply` is answered when it has nothing more to do, or is gone. Any thread."""
@@ -105,7 +107,6 @@ class WorkerEntry:
         "since_s",
         "supervised",
         "version",
-        "wake",
         "watch",
         "worker_id",
     )
@@ -134,17 +135,15 @@ class WorkerEntry:
         self.origin = origin if origin is not None else Origin()
         self.executor = executor
         """The runner, where it is one."""
-        self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
-        """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
-        self.wake: Callable[[], object] | None = getattr(executor, "wake", None)
-        """Tells what still runs there that it is cancelled, where that is not dead with its worker."""
+        self.nudge: Callable[[], object] | None = None
+        """Wakes an idle slot to look into the channel's tray, where the executor can do that and has begun to work."""
         self.executor_name = executor_name
         self.inbox = inbox
         self.supervised = supervised
         """Whether a supervisor starts another incarnation when this one ends."""
         self.since_s = since_s
         self.active = True
-        self.attempts: set[Attempt] = set()
+        self.attempts: set[Attempt] = _NOTHING
         self.manual = 0
         """Slots that the worker's owner says are taken, apart from what the channel gave it."""
         self.held = _NOBODY
@@ -174,6 +173,17 @@ class WorkerEntry:
     def __call__(self, down: Down) -> None:
         """Hear of its participant's end: an entry is what its own watch calls."""
         self.origin.ended(self, down)
+
+    def begin_with(self, attempt: Attempt) -> None:
+        """Take the first attempt, and what is needed for that: many workers wait long for it."""
+        self.attempts = {attempt}
+        self.nudge = getattr(self.executor, "nudge", None)
+
+    def wake(self) -> None:
+        """Tell what still runs there that it is cancelled, where that is not dead with its worker."""
+        wake: Callable[[], object] | None = getattr(self.executor, "wake", None)
+        if wake is not None:
+            wake()
 
     @property
     def queued(self) -> int:

@@ -13,7 +13,8 @@ from limen.messages.pool import ConsumerId, ConsumerStateView, DispatchWorker, P
 
 def _take(entry):
     """Let it hold one more attempt."""
-    entry.attempts.add(Attempt(make_conversation(f"c-{len(entry.attempts)}"), entry, 1))
+    attempt = Attempt(make_conversation(f"c-{len(entry.attempts)}"), entry, 1)
+    entry.attempts = {*entry.attempts, attempt}
 
 
 CHANGES = {
