@@ -14,23 +14,14 @@ from typing import Any
 from ..messages.activities import WorkerCapacity
 from ..messages.drain import Unfinished
 from ..messages.lifecycle import Down
-from ..messages.pool import (
-    MAX_IN_FLIGHT,
-    ConsumerId,
-    ConsumerStateView,
-    DispatchWorker,
-    PoolRow,
-    row_of,
-    view_of,
-    worker_of,
-)
+from ..messages.pool import MAX_IN_FLIGHT, ConsumerStateView, DispatchWorker, PoolRow, view_of
 from .attempt import Attempt, Executor, Runner
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
 
 _NOBODY: deque[Conversation] = deque(maxlen=0)
 """What most entries hold all their lives."""
-_NOTHING: Any = frozenset()
+NO_ATTEMPTS: Any = frozenset()
 """The attempts of an entry that has never had any."""
 _making = threading.Lock()
 """Held for an assignment and nothing else, so that neither a signal handler nor the collector can come back here."""
@@ -143,7 +134,7 @@ class WorkerEntry:
         """Whether a supervisor starts another incarnation when this one ends."""
         self.since_s = since_s
         self.active = True
-        self.attempts: set[Attempt] = _NOTHING
+        self.attempts: set[Attempt] = NO_ATTEMPTS
         self.manual = 0
         """Slots that the worker's owner says are taken, apart from what the channel gave it."""
         self.held = _NOBODY
@@ -268,42 +259,6 @@ class WorkerEntry:
         shown = self.shown_view
         if shown is None or shown.current_in_flight != in_flight or shown.buffer_depth != depth:
             slots = min(limit, MAX_IN_FLIGHT)
-            shown = view_of(ConsumerId(self.worker_id), in_flight, slots, depth, capacity.activity_types)
+            shown = view_of(self.worker_id, in_flight, slots, depth, capacity.activity_types)
             self.shown_view = shown
-        return shown
-
-    def snapshot(self) -> DispatchWorker:
-        """Show it as a worker to dispatch to: a copy."""
-        view, shown = self.view(), self.shown_worker
-        if shown is None or shown.consumer_state is not view:
-            shown = self.shown_worker = worker_of(self.worker_id, self.participant, view)
-        return shown
-
-    def row(self) -> PoolRow:
-        """Show it as a row for an operator: a copy."""
-        capacity, held, executor = self.capacity, len(self.attempts), self.executor
-        limit = capacity.max_concurrent
-        queued = held - limit if held > limit else 0
-        in_flight = self.manual + held - queued
-        abandoned = 0 if executor is None else getattr(executor, "abandoned", 0)
-        shown = self.shown_row
-        if shown is None or (shown.in_flight, shown.queued, shown.draining, shown.abandoned, shown.since_s) != (
-            in_flight,
-            queued,
-            self.draining,
-            abandoned,
-            self.since_s,
-        ):
-            shown = self.shown_row = row_of(
-                self.worker_id,
-                self.incarnation,
-                self.executor_name,
-                limit,
-                in_flight,
-                capacity.activity_types,
-                self.since_s,
-                queued,
-                self.draining,
-                abandoned,
-            )
         return shown
