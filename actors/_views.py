@@ -15,11 +15,11 @@ def workers_of(entries: Iterable[WorkerEntry]) -> list[DispatchWorker]:
     for entry in entries:
         if not entry.active:
             continue
-        capacity, held, inbox = entry.capacity, len(entry.attempts), entry.inbox
+        capacity, held, opened = entry.capacity, len(entry.attempts), entry.opened
         limit, types = capacity.max_concurrent, capacity.activity_types
         queued = held - limit if held > limit else 0
         in_flight = entry.manual + held - queued
-        depth = queued + inbox.depth if inbox is not None else queued
+        depth = queued + opened.depth if opened is not None else queued
         slots = min(MAX_IN_FLIGHT, limit)
         if figures[0] != in_flight or figures[1] != slots or figures[2] != depth or figures[3] is not types:
             figures = (in_flight, slots, depth, types)

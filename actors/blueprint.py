@@ -41,7 +41,6 @@ class Blueprint(Origin):
     incarnation = 0
     channel: ChannelHandle | None = None
     entry: WorkerEntry | None = None
-    inbox: Inbox | None = None
     is_gone = False
     """Whether there is no incarnation any more, and will be none."""
     exit_reason: ExitReason | None = None
@@ -110,11 +109,11 @@ class Blueprint(Origin):
         """Make an inbox that fits how the worker is run."""
         return Inbox(bound=UNREAD_LIMIT) if self._fetched is None else Desk(self._fetched)
 
-    def make_first_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
+    def make_first_entry(self, channel: ChannelHandle) -> WorkerEntry:
         """Make the entry of the present incarnation, not yet offered. Later ones follow by themselves."""
         with self._whole:
             self.channel = channel
-            return self._make_entry(channel, inbox)
+            return self._make_entry(channel)
 
     def _next_entry(self, channel: ChannelHandle) -> WorkerEntry:
         if self.is_gone and not self.retired:  # it was stopped, and started again on request
@@ -122,10 +121,9 @@ class Blueprint(Origin):
             self.is_gone = False
             if self._gone_event is not None:
                 self._gone_event.clear()
-        return self._make_entry(channel, self.make_inbox())
+        return self._make_entry(channel)
 
-    def _make_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
-        self.inbox = inbox
+    def _make_entry(self, channel: ChannelHandle) -> WorkerEntry:
         if self._report is not None:
             self._report.channel = channel.session
         executor = self.executor
@@ -138,7 +136,6 @@ class Blueprint(Origin):
             origin=self,
             executor=executor,
             executor_name=self._kind if executor is not None else "inbox",
-            inbox=inbox,
             supervised=self.supervised,
         )
         return self.entry
@@ -188,10 +185,11 @@ class Blueprint(Origin):
         """Watch nothing any more, and take no more work."""
         if self._supervisor_watch is not None:
             self._supervisor_watch.cancel()
-        if self.entry is not None and self.entry.watch is not None:
+        if self.entry is None:
+            return
+        if self.entry.watch is not None:
             self.entry.watch.cancel()
-        if self.inbox is not None:
-            self.inbox.close()
+        self.entry.close()
 
     def note_gone(self, reason: ExitReason) -> None:
         """Remember the first reason for which the worker is gone for good."""

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..messages.activities import WorkerCapacity
+from ..messages.dispatch import AckStatus
 from ..messages.drain import Unfinished
+from ..messages.envelope import Envelope
 from ..messages.lifecycle import Down
 from ..messages.pool import MAX_IN_FLIGHT, ConsumerStateView, DispatchWorker, PoolRow, view_of
 from .attempt import Attempt, Executor, Runner
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
+from .subscription import Inbox
 
 _NOBODY: deque[Conversation] = deque(maxlen=0)
 """What most entries hold all their lives."""
@@ -61,6 +64,10 @@ class Origin:
             except IndexError:  # another thread was quicker
                 return
 
+    def make_inbox(self) -> Any:
+        """Make the inbox of an incarnation. Any thread; two may do it at once, and then one is not used."""
+        return Inbox()
+
     def ended(self, entry: WorkerEntry, down: Down) -> None:
         """Take note that an incarnation has ended. Called once for each, on the thread that notices."""
 
@@ -82,10 +89,11 @@ class WorkerEntry:
         "exited",
         "group",
         "held",
-        "inbox",
         "incarnation",
+        "is_deaf",
         "manual",
         "nudge",
+        "opened",
         "order",
         "origin",
         "participant",
@@ -113,7 +121,6 @@ class WorkerEntry:
         origin: Origin | None = None,
         executor: Executor | None = None,
         executor_name: str = "inbox",
-        inbox: Any = None,
         supervised: bool = False,
         since_s: float = 0.0,
     ) -> None:
@@ -129,7 +136,10 @@ class WorkerEntry:
         self.nudge: Callable[[], object] | None = None
         """Wakes an idle slot to look into the channel's tray, where the executor can do that and has begun to work."""
         self.executor_name = executor_name
-        self.inbox = inbox
+        self.opened: Any = None
+        """Its inbox, once anything was put there, or looked for."""
+        self.is_deaf = False
+        """Whether nothing is put there any more. Any thread may say so."""
         self.supervised = supervised
         """Whether a supervisor starts another incarnation when this one ends."""
         self.since_s = since_s
@@ -160,6 +170,46 @@ class WorkerEntry:
         self.shown_worker: DispatchWorker | None = None
         self.counted: int | None = None
         """With how many slots taken it counts in its group, where that is counted."""
+
+    # --- as a subscriber of its channel, whose inbox is made at first use: most are never published anything ----
+
+    filter = None
+
+    @property
+    def inbox(self) -> Any:
+        """What is published to it, and handed to it where it fetches its own work. Any thread."""
+        if self.opened is None:
+            made = self.origin.make_inbox()
+            with _making:
+                if self.opened is None:
+                    self.opened = made
+            if self.is_deaf:  # see `close`, which looks for an inbox after it has said so
+                self.opened.close()
+        return self.opened
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more of what is published."""
+        return self.is_deaf
+
+    @property
+    def depth(self) -> int:
+        """How much of it has not been read."""
+        opened = self.opened
+        return opened.depth if opened is not None else 0
+
+    def offer(self, envelope: Envelope) -> AckStatus | None:
+        """Put an envelope into the inbox: see `Inbox.offer`."""
+        return None if self.is_deaf else self.inbox.offer(envelope)
+
+    def close(self) -> None:
+        """Put nothing there any more, discard what is unread, and wake all readers. Idempotent, never blocks."""
+        self.is_deaf = True
+        opened = self.opened
+        if opened is not None:
+            opened.close()
+
+    # --- what it holds ------------------------------------------------------------------------------------------
 
     def __call__(self, down: Down) -> None:
         """Hear of its participant's end: an entry is what its own watch calls."""
@@ -251,11 +301,11 @@ class WorkerEntry:
 
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
-        capacity, held, inbox = self.capacity, len(self.attempts), self.inbox
+        capacity, held, opened = self.capacity, len(self.attempts), self.opened
         limit = capacity.max_concurrent
         queued = held - limit if held > limit else 0
         in_flight = self.manual + held - queued
-        depth = queued + inbox.depth if inbox is not None else queued
+        depth = queued + opened.depth if opened is not None else queued
         shown = self.shown_view
         if shown is None or shown.current_in_flight != in_flight or shown.buffer_depth != depth:
             slots = min(limit, MAX_IN_FLIGHT)

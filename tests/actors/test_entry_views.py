@@ -33,7 +33,7 @@ CHANGES = {
     "an attempt": _take,
     "attempts ahead": lambda entry: [_take(entry) for _ in range(4)],
     "a slot by hand": lambda entry: setattr(entry, "manual", 1),
-    "unread messages": lambda entry: setattr(entry.inbox, "depth", 7),
+    "unread messages": lambda entry: setattr(entry.opened, "depth", 7),
     "a drain": lambda entry: setattr(entry, "draining", True),
     "an abandoned thread": _abandon,
     "the time of joining": lambda entry: setattr(entry, "since_s", 5.0),
@@ -42,7 +42,7 @@ CHANGES = {
 
 def _entry():
     entry = make_worker("worker-1", 2, "encode", prefetch=8)
-    entry.inbox = SimpleNamespace(depth=0)
+    entry.opened = SimpleNamespace(depth=0)
     cast("Any", entry.executor).abandoned = 0
     return entry
 
@@ -52,7 +52,7 @@ def _shown_afresh(entry):
     limit, held = entry.capacity.max_concurrent, len(entry.attempts)
     queued = max(0, held - limit)
     in_flight = entry.manual + held - queued
-    view = ConsumerStateView(ConsumerId("worker-1"), in_flight, limit, queued + entry.inbox.depth, ("encode",))
+    view = ConsumerStateView(ConsumerId("worker-1"), in_flight, limit, queued + entry.opened.depth, ("encode",))
     row = PoolRow(
         "worker-1",
         1,
