@@ -69,7 +69,8 @@ class Announcer:
         """Tell what became of a worker, and how long ago that was when it counted here."""
         if self._book.hearers[kind]:
             self._say(kind, entry, detail=detail, took_s=self._since(since_s))
-        self.show_pool()
+        if self._book.watchers:
+            self.show_pool()
 
     def tell_progress(self, attempt: Attempt, details: object) -> None:
         """Tell how far an attempt has got."""

@@ -14,6 +14,7 @@ from ._dead_letters import LetterStore
 from ._decisions import Decision
 from ._fanout import Fanout
 from ._policing import Policing
+from ._views import rows_of
 from .conversation import Conversation
 from .router_loader import RoutingSlot
 
@@ -66,7 +67,7 @@ class Book:
     def figures(self) -> ChannelFigures:
         """Count what there is. On the channel's turn, so that the figures agree."""
         return ChannelFigures(
-            workers=tuple(entry.row() for entry in self.state.serving(None)),
+            workers=tuple(rows_of(self.state.listed(None))),
             waiting=self.state.waiting.count + self.state.held,
             open=self.state.open_count(),
             subscribers=len(self.fanout),

@@ -8,7 +8,7 @@ whole again from its plain facts after a crash in the middle of a change.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..messages.activities import Completed, Failed, WorkerCapacity
 from ..messages.drain import Fate
@@ -284,7 +284,8 @@ class ChannelState(WindingDown):
         guilty, suspects = _blamed(entry, reason)
         attempts = entry.in_order()
         open_now = [each for each in attempts if not each.claimed and each.outcome is None]
-        entry.attempts.clear()
+        if attempts:
+            entry.attempts.clear()
         if self.gates:
             for attempt in attempts:
                 self._depart(attempt.activity_type)
@@ -346,8 +347,11 @@ class ChannelState(WindingDown):
 
     def serving(self, activity_type: str | None) -> list[WorkerEntry]:
         """List live workers in registration order: those that serve a type, or all."""
-        entries = self.candidates if activity_type is None else self.candidates.members(activity_type)
-        return [entry for entry in entries if entry.active]
+        return [entry for entry in self.listed(activity_type) if entry.active]
+
+    def listed(self, activity_type: str | None) -> Iterable[WorkerEntry]:
+        """Give the same, with those that have ended just now."""
+        return self.candidates if activity_type is None else self.candidates.members(activity_type)
 
     # --- pauses and limits --------------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ class Core:
     def _insert(self, name: ChannelName, text: str, blueprint: Blueprint) -> None:
         """Arm, and only then let the channel subscribe and offer the worker."""
         channel = self._channel(name, text)
-        entry = blueprint.make_first_entry(channel, blueprint.make_inbox())
+        entry = blueprint.make_first_entry(channel)
         blueprint.arm(entry)
         if entry.exited is not None and not entry.comes_back:
             reason = entry.exited.reason

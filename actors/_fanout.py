@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from ..messages.channel import ChannelConfig, Delivery
+from ..messages.dispatch import AckStatus
+from ..messages.envelope import Envelope
 from ..messages.schema import Schema
 from . import _orders as orders
+from ._filters import Filter
 from ._round import Round, Taken, delivery
-from .subscription import Inbox
+
+
+class Receiver(Protocol):
+    """An inbox, or what has one."""
+
+    @property
+    def filter(self) -> Filter | None:
+        """What says which envelopes it wants; `None` for all."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Envelopes waiting to be read."""
+        ...
+
+    def offer(self, envelope: Envelope) -> AckStatus | None:
+        """Put an envelope in, and say how that was taken; `None` if it is closed."""
+
+    def close(self) -> None:
+        """Take nothing more and discard what is unread."""
 
 
 class Fanout:
@@ -18,7 +44,7 @@ class Fanout:
         self._config = config
         self._configured: Schema | None = None
         self._evolved: Schema | None = None
-        self._inboxes: dict[int, Inbox] = {}
+        self._inboxes: dict[int, Receiver] = {}
 
     def __len__(self) -> int:
         """Count the subscribers. Any thread."""
@@ -51,11 +77,11 @@ class Fanout:
                 return self._evolve(message)
         return None
 
-    def add(self, inbox: Inbox) -> None:
+    def add(self, inbox: Receiver) -> None:
         """Deliver here, too, from now on."""
         self._inboxes[id(inbox)] = inbox
 
-    def remove(self, inbox: Inbox) -> None:
+    def remove(self, inbox: Receiver) -> None:
         """Deliver here no more; what is unread is discarded."""
         self._inboxes.pop(id(inbox), None)
         inbox.close()
@@ -70,7 +96,7 @@ class Fanout:
         if message.schema is not self.schema:
             return None
         taken: list[Taken] = []
-        filtering: list[Inbox] = []
+        filtering: list[Any] = []
         for inbox in list(self._inboxes.values()):
             if inbox.filter is None:
                 taken.append(inbox.offer(message.envelope))

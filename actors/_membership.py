@@ -20,6 +20,8 @@ from .entry import WorkerEntry
 
 logger = logging.getLogger("limen")
 
+_REGISTERED = EventKind.REGISTERED
+
 
 class Membership(Carrier):
     """Tells the book who has come, what he says and who has left, and the others what follows."""
@@ -82,8 +84,9 @@ class Membership(Carrier):
 
     def _join(self, entry: WorkerEntry) -> None:
         """Subscribe and insert a worker whose watch is armed. `ChannelLifecycleError` for a live duplicate id."""
-        self._bury_dead_twin(entry)
         state, worker_id = self._state, entry.worker_id
+        if worker_id in state.candidates.entries:
+            self._bury_dead_twin(entry)
         other = state.candidates.entries.get(worker_id) or state.vacancies.get(worker_id)
         if other is None:
             self._enter(entry)
@@ -100,19 +103,18 @@ class Membership(Carrier):
             if listed.origin is not entry.origin:
                 logger.error("worker %s was restarted, but another has its id now", entry.worker_id)
             if listed is not entry:  # perhaps its own next incarnation, which was quicker
-                self._close_inbox(entry)
+                self._fanout.remove(entry)
             return
         self._enter(entry)
 
     def _enter(self, entry: WorkerEntry) -> None:
-        if entry.inbox is not None:
-            self._fanout.add(entry.inbox)
+        self._fanout.add(entry)
         entry.since_s = self._runtime.now()
         decided = self._state.join(entry)
         if self._state.candidates.entries.get(entry.worker_id) is entry:
-            self._announcer.tell(EventKind.REGISTERED, entry)
+            self._announcer.tell(_REGISTERED, entry)
         else:
-            self._close_inbox(entry)
+            self._fanout.remove(entry)
         if decided:
             self._carry_out(decided)
 
@@ -155,13 +157,8 @@ class Membership(Carrier):
 
     def _part_from(self, entry: WorkerEntry) -> None:
         """Tell a worker that has left, and lost all it had, what that means for it."""
-        self._close_inbox(entry)
-        if entry.wake is not None:
-            entry.wake()
-
-    def _close_inbox(self, entry: WorkerEntry) -> None:
-        if entry.inbox is not None:
-            self._fanout.remove(entry.inbox)
+        self._fanout.remove(entry)
+        entry.wake()
 
 
 def _end_of(result: Completed | Failed) -> Completed | BaseException:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from ..messages.restarts import RestartIntensity
-from ..messages.supervision import ChildSpec, DeleteChild, RestartType, StartChild, spec_like
+from ..messages.supervision import ChildSpec, DeleteChild, RestartType, StartLike
 from .blueprint import Blueprint
 
 RESTARTS = RestartIntensity(max_restarts=10, within_s=10.0)
 """How often a supervised worker may crash before it is given up."""
 
-_ONCE = ChildSpec(id="once", start=Blueprint.start, restart=RestartType.TEMPORARY)
-_AGAIN = ChildSpec(id="again", start=Blueprint.start, restart=RestartType.TRANSIENT, intensity=RESTARTS)
+_ONCE = ChildSpec(id="once", start=Blueprint.__call__, restart=RestartType.TEMPORARY)
+_AGAIN = ChildSpec(id="again", start=Blueprint.__call__, restart=RestartType.TRANSIENT, intensity=RESTARTS)
 
 
-def birth(blueprint: Blueprint) -> StartChild:
+def birth(blueprint: Blueprint) -> StartLike:
     """What starts a worker's participant, and starts it again if the worker is to come back."""
     if blueprint.supervised:
-        return StartChild(spec_like(_AGAIN, blueprint.child_id, blueprint, blueprint.give_up))
-    return StartChild(spec_like(_ONCE, blueprint.child_id, blueprint, None))
+        return StartLike(_AGAIN, blueprint.child_id, blueprint, blueprint.give_up)
+    return StartLike(_ONCE, blueprint.child_id, blueprint)
 
 
 def removal(blueprint: Blueprint) -> DeleteChild:

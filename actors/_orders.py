@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _thread
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -127,9 +127,9 @@ class GiveSlot:
 
 @attrs.frozen(eq=False, repr=False)
 class Snapshot:
-    """Show the live workers, through a function of the entry, in registration order."""
+    """Show the live workers, in registration order, through a function of all: it leaves out who is not active."""
 
-    show: Callable[[WorkerEntry], Any]
+    show: Callable[[Iterable[WorkerEntry]], list[Any]]
     activity_type: str | None = None
     activity: Any = None
     """What reads the result, where that comes from elsewhere."""

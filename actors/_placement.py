@@ -191,7 +191,10 @@ class Placement(Admission):
         conversation.phase = RUNNING
         if self.apart:
             self.apart.pop(conversation, None)
-        entry.attempts.add(attempt)
+        try:
+            entry.attempts.add(attempt)
+        except AttributeError:
+            entry.begin_with(attempt)
         self.candidates.changed(entry)
         return attempt
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import attrs
 
@@ -20,10 +21,12 @@ from ..messages.supervision import (
     RestartType,
     Strategy,
 )
-from ..messages.supervision_errors import ChildExists, NoSuchChild, SupervisorGaveUp
+from ..messages.supervision_errors import ChildExists, NoSuchChild, SupervisorGaveUp, SupervisorStopping
 from ._supervision_orders import Abandon, Finish, GiveUp, Kill, Order, Start, Stop, Unwait, Wait
 
 _GONE = (ChildState.DOWN, ChildState.WAITING, ChildState.STARTING)
+_RUNNING = ChildState.RUNNING
+"""Looked up once: a member of an enumeration costs more to look up than to enter."""
 
 
 class RestartWindow:
@@ -62,11 +65,15 @@ def delay_s(backoff: Backoff | None, tries: int, chance: float) -> float:
 
 @attrs.define(eq=False)
 class Child:
-    """What the supervisor knows of one child."""
+    """What the supervisor knows of one child. Begins where it is to be started now, for the first time."""
 
+    id: str
     spec: ChildSpec
+    """Perhaps the same for many, which differ in what is named beside it."""
+    start: Callable[..., Any]
+    on_given_up: Callable[[Any], object] | None
     window: RestartWindow | None
-    state: ChildState = ChildState.DOWN
+    state: ChildState = ChildState.STARTING
     wanted: bool = True
     """Whether it should run: not so after it was stopped on request, or given up."""
     first: bool = True
@@ -80,7 +87,7 @@ class Child:
     """Restarts in a row, none of which has lasted."""
     restarts: int = 0
     started_s: float = 0.0
-    incarnation: int = 0
+    incarnation: int = 1
     """Which start of it this is; what speaks of an earlier one comes too late."""
 
 
@@ -132,12 +139,26 @@ class Supervision:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def add(self, spec: ChildSpec) -> Iterable[Order]:
-        """Take a new child on and start it. Raises `ChildExists`."""
-        if spec.id in self.children:
-            raise ChildExists(spec.id)
-        child = Child(spec, RestartWindow(spec.intensity) if spec.intensity is not None else None)
-        self.children[spec.id] = child
-        return self._start(child)
+        """Take a new child on and start it. Raises `ChildExists`, `SupervisorStopping`."""
+        self.take_on(spec, spec.id, spec.start, spec.on_given_up)
+        return (Start(spec.id),)
+
+    def take_on(
+        self,
+        spec: ChildSpec,
+        child_id: str,
+        start: Callable[..., Any],
+        on_given_up: Callable[[Any], object] | None,
+    ) -> Child:
+        """Take a new child on, which is to be started now. Raises `ChildExists`, `SupervisorStopping`."""
+        if self._plan is not None and self.stopping:
+            raise SupervisorStopping(child_id)
+        if child_id in self.children:
+            raise ChildExists(child_id)
+        intensity = spec.intensity
+        window = RestartWindow(intensity) if intensity is not None else None
+        child = self.children[child_id] = Child(child_id, spec, start, on_given_up, window)
+        return child
 
     def stop(self, child_id: str) -> Iterable[Order]:
         """Stop one child on request. Raises `NoSuchChild`."""
@@ -174,7 +195,7 @@ class Supervision:
     def started(self, child_id: str, now_s: float) -> Iterable[Order]:
         """A `Start` was carried out."""
         child = self.children[child_id]
-        child.state = ChildState.RUNNING
+        child.state = _RUNNING
         self.active += 1
         if not child.first:
             child.restarts += 1
@@ -255,15 +276,15 @@ class Supervision:
         child.incarnation += 1
         child.killed = False
         child.state = ChildState.STARTING  # from one way to be gone to another
-        return (Start(child.spec.id),)
+        return (Start(child.id),)
 
     def _tell_to_stop(self, child: Child) -> Iterable[Order]:
         self._enter(child, ChildState.STOPPING)
         timeout_s = child.spec.shutdown_timeout_s
         if timeout_s == 0:
             child.killed = True
-            return (Kill(child.spec.id, child.incarnation),)
-        return (Stop(child.spec.id, child.incarnation, timeout_s),)
+            return (Kill(child.id, child.incarnation),)
+        return (Stop(child.id, child.incarnation, timeout_s),)
 
     def _take_down(self, child: Child) -> Iterable[Order]:
         """See that a child is gone, then do what it is meant for."""
@@ -273,20 +294,20 @@ class Supervision:
             return ()
         if child.state is ChildState.WAITING:
             self._enter(child, ChildState.DOWN)
-            return (Unwait(child.spec.id), *self._taken_down(child))
+            return (Unwait(child.id), *self._taken_down(child))
         return self._taken_down(child)
 
     def _taken_down(self, child: Child) -> Iterable[Order]:
         if child.again:
             return self._start(child)
         if child.doomed or child.spec.restart is RestartType.TEMPORARY:
-            del self.children[child.spec.id]
+            del self.children[child.id]
         return ()
 
     def _ended(self, child: Child, reason: ExitReason, now_s: float) -> Iterable[Order]:
         """Say what follows when a child ended by itself."""
         if child.spec.restart is RestartType.TEMPORARY:
-            del self.children[child.spec.id]
+            del self.children[child.id]
             return ()
         if child.spec.restart is RestartType.TRANSIENT and reason.is_normal:
             return ()
@@ -308,15 +329,15 @@ class Supervision:
     def _too_often(self, child: Child, reason: ExitReason) -> Iterable[Order]:
         if child.window is not None:
             child.wanted = False
-            return (GiveUp(child.spec.id, reason), *(self._go_on() if self._plan is not None else ()))
+            return (GiveUp(child.id, reason), *(self._go_on() if self._plan is not None else ()))
         limit = self._window.limit
-        error = SupervisorGaveUp(child.spec.id, str(reason), limit.max_restarts, limit.within_s)
+        error = SupervisorGaveUp(child.id, str(reason), limit.max_restarts, limit.within_s)
         error.__cause__ = reason.error
         return self.shut_down(error)
 
     def _wait(self, child: Child, wait_s: float) -> Iterable[Order]:
         self._enter(child, ChildState.WAITING)
-        return (Wait(child.spec.id, child.incarnation, wait_s),)
+        return (Wait(child.id, child.incarnation, wait_s),)
 
     # --- several children -----------------------------------------------------------------------------------------
 
@@ -325,7 +346,7 @@ class Supervision:
         starts = deque(each for each in ids if self._comes_back(self.children[each]))
         for each in ids:
             self.ended_meanwhile.pop(each, None)
-        self._plan = _Plan(ids, starts, culprit.spec.id, wait_s, members=frozenset(ids))
+        self._plan = _Plan(ids, starts, culprit.id, wait_s, members=frozenset(ids))
         return self._go_on()
 
     def _affected(self, culprit: Child) -> list[str]:
@@ -335,7 +356,7 @@ class Supervision:
         ids: list[str] = []
         for each in reversed(self.children):
             ids.append(each)
-            if each == culprit.spec.id:
+            if each == culprit.id:
                 break
         return ids[::-1]
 
@@ -365,9 +386,9 @@ class Supervision:
         orders: tuple[Order, ...] = ()
         if child.state is ChildState.WAITING:
             self._enter(child, ChildState.DOWN)
-            orders = (Unwait(child.spec.id),)
+            orders = (Unwait(child.id),)
         if child.doomed or (plan.finish is None and child.spec.restart is RestartType.TEMPORARY):
-            del self.children[child.spec.id]
+            del self.children[child.id]
         return orders
 
     def _bring_up(self, plan: _Plan) -> Iterable[Order]:

@@ -1,7 +1,7 @@
 """How a worker is made, and made again: what every incarnation of it has in common.
 
-The supervisor calls `start` for each incarnation. The first is inserted by whoever registers it; later ones arm their
-watch and join the pool by themselves, in that order.
+The supervisor calls a blueprint for each incarnation. The first is inserted by whoever registers it; later ones arm
+their watch and join the pool by themselves, in that order.
 """
 
 from __future__ import annotations
@@ -38,31 +38,19 @@ UNREAD_LIMIT = 1_000
 class Blueprint(Origin):
     """One worker over all its incarnations. Knows nothing of the registration, which may be dropped at any time."""
 
-    __slots__ = (
-        "__weakref__",
-        "_fetched",
-        "_gone_event",
-        "_grace",
-        "_handlers",
-        "_kind",
-        "_report",
-        "_supervisor_watch",
-        "_whole",
-        "capacity",
-        "channel",
-        "child_id",
-        "entry",
-        "executor",
-        "exit_reason",
-        "inbox",
-        "incarnation",
-        "is_gone",
-        "owned",
-        "participant",
-        "supervised",
-        "supervisor",
-        "worker_id",
-    )
+    incarnation = 0
+    channel: ChannelHandle | None = None
+    entry: WorkerEntry | None = None
+    is_gone = False
+    """Whether there is no incarnation any more, and will be none."""
+    exit_reason: ExitReason | None = None
+    executor: Executor | None = None
+    supervisor: ActorRef[Any] | None = None
+    """Under which our participant lives, as the child `child_id`."""
+    child_id = ""
+    _supervisor_watch: Watch | None = None
+    _report: WorkerReport | None = None
+    _gone_event: threading.Event | None = None
 
     def __init__(
         self,
@@ -80,41 +68,22 @@ class Blueprint(Origin):
 
         `whole` is held while one is put down, so that no entry is half of it and half of the next; many may share it.
         """
-        super().__init__()
         self.worker_id = worker_id
         self.capacity = capacity
         self.participant = participant
         self.owned = participant is None
         self.supervised = supervised
-        self.incarnation = 0
-        self.channel: ChannelHandle | None = None
-        self.entry: WorkerEntry | None = None
-        self.inbox: Inbox | None = None
-        self.is_gone = False
-        """Whether there is no incarnation any more, and will be none."""
-        self.exit_reason: ExitReason | None = None
-        self.executor: Executor | None = None
-        self.supervisor: ActorRef[Any] | None = None
-        """Under which our participant lives, as the child `child_id`."""
-        self.child_id = ""
-        self._supervisor_watch: Watch | None = None
         self._handlers = handlers
         self._kind: ExecutorName = executor
         self._grace = grace
-        self._report: WorkerReport | None = None
         self._whole = whole
         self._fetched: dict[str, Attempt] | None = {} if handlers is None else None
         """Where it fetches its own work: what waits for its answer, by message id."""
-        self._gone_event: threading.Event | None = None
 
     # --- incarnations -------------------------------------------------------------------------------------------
 
     def __call__(self) -> ActorRef[Any]:
-        """Start an incarnation: a blueprint is what its supervisor calls."""
-        return self.start()
-
-    def start(self) -> ActorRef[Any]:
-        """Start an incarnation; a later one joins the pool by itself. Never blocks."""
+        """Start an incarnation, on the supervisor's turn; a later one joins the pool by itself. Never blocks."""
         report = executor = None
         if self._handlers is not None:
             report = WorkerReport()
@@ -140,11 +109,11 @@ class Blueprint(Origin):
         """Make an inbox that fits how the worker is run."""
         return Inbox(bound=UNREAD_LIMIT) if self._fetched is None else Desk(self._fetched)
 
-    def make_first_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
+    def make_first_entry(self, channel: ChannelHandle) -> WorkerEntry:
         """Make the entry of the present incarnation, not yet offered. Later ones follow by themselves."""
         with self._whole:
             self.channel = channel
-            return self._make_entry(channel, inbox)
+            return self._make_entry(channel)
 
     def _next_entry(self, channel: ChannelHandle) -> WorkerEntry:
         if self.is_gone and not self.retired:  # it was stopped, and started again on request
@@ -152,10 +121,9 @@ class Blueprint(Origin):
             self.is_gone = False
             if self._gone_event is not None:
                 self._gone_event.clear()
-        return self._make_entry(channel, self.make_inbox())
+        return self._make_entry(channel)
 
-    def _make_entry(self, channel: ChannelHandle, inbox: Inbox) -> WorkerEntry:
-        self.inbox = inbox
+    def _make_entry(self, channel: ChannelHandle) -> WorkerEntry:
         if self._report is not None:
             self._report.channel = channel.session
         executor = self.executor
@@ -168,9 +136,7 @@ class Blueprint(Origin):
             origin=self,
             executor=executor,
             executor_name=self._kind if executor is not None else "inbox",
-            inbox=inbox,
             supervised=self.supervised,
-            since_s=runtime().now(),
         )
         return self.entry
 
@@ -219,10 +185,11 @@ class Blueprint(Origin):
         """Watch nothing any more, and take no more work."""
         if self._supervisor_watch is not None:
             self._supervisor_watch.cancel()
-        if self.entry is not None and self.entry.watch is not None:
+        if self.entry is None:
+            return
+        if self.entry.watch is not None:
             self.entry.watch.cancel()
-        if self.inbox is not None:
-            self.inbox.close()
+        self.entry.close()
 
     def note_gone(self, reason: ExitReason) -> None:
         """Remember the first reason for which the worker is gone for good."""

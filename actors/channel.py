@@ -102,7 +102,7 @@ class ChannelActor(Membership):
             case orders.Returned(attempt, reason):
                 return self._freed(attempt.entry, self._state.returned(attempt, reason))
             case orders.Snapshot():
-                return [message.show(entry) for entry in self._state.serving(message.activity_type)]
+                return message.show(self._state.listed(message.activity_type))
             case orders.ShowPressure():
                 return self._show_pressure()
             case orders.ShowQueue():

@@ -18,12 +18,12 @@ from ..messages.names import ChannelName, dispatch_channel
 from ..messages.pool import DispatchWorker, PoolRow, QueueRow
 from . import _orders as orders
 from ._core import Core
+from ._views import rows_of, workers_of
 from .attempt import Handler
 from .blueprint import Blueprint
 from .channel_handle import ChannelHandle
 from .context_actor import ContextActor
 from .conversation import Conversation
-from .entry import WorkerEntry
 from .registration import WorkerRegistration
 from .worker import ExecutorName
 
@@ -124,14 +124,14 @@ class WorkerContext:
         capacity left. An unknown channel gives an empty list and is not created.
         """
         activity_type = request.activity_type if request is not None and not any_type else None
-        return self._look(str(channel), orders.Snapshot(WorkerEntry.snapshot, activity_type))
+        return self._look(str(channel), orders.Snapshot(workers_of, activity_type))
 
     workers_for = workers_for_channel
     """The name by which a `DispatchWorkerPool` is asked."""
 
     def pool(self, channel: ChannelName | str) -> list[PoolRow]:
         """List the live workers of a channel as rows for an operator."""
-        return self._look(str(channel), orders.Snapshot(WorkerEntry.row))
+        return self._look(str(channel), orders.Snapshot(rows_of))
 
     def find_channel(self, channel: ChannelName | str) -> ChannelHandle | None:
         """Give a channel that exists."""

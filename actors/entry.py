@@ -12,24 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ..messages.activities import WorkerCapacity
+from ..messages.dispatch import AckStatus
 from ..messages.drain import Unfinished
+from ..messages.envelope import Envelope
 from ..messages.lifecycle import Down
-from ..messages.pool import (
-    MAX_IN_FLIGHT,
-    ConsumerId,
-    ConsumerStateView,
-    DispatchWorker,
-    PoolRow,
-    row_of,
-    view_of,
-    worker_of,
-)
+from ..messages.pool import MAX_IN_FLIGHT, ConsumerStateView, DispatchWorker, PoolRow, view_of
 from .attempt import Attempt, Executor, Runner
 from .conversation import WAITING, Conversation
 from .runtime import Reply, offer
+from .subscription import Inbox
 
 _NOBODY: deque[Conversation] = deque(maxlen=0)
 """What most entries hold all their lives."""
+NO_ATTEMPTS: Any = frozenset()
+"""The attempts of an entry that has never had any."""
 _making = threading.Lock()
 """Held for an assignment and nothing else, so that neither a signal handler nor the collector can come back here."""
 
@@ -38,18 +34,18 @@ OVERFLOW = 1 << 40
 
 
 class Origin:
-    """The worker behind an entry, over all its incarnations: what they have in common for the channel."""
+    """The worker behind an entry, over all its incarnations: what they have in common for the channel.
 
-    __slots__ = ("_on_drained", "draining", "retired", "unfinished")
+    What it begins with are defaults of the class.
+    """
 
-    def __init__(self) -> None:
-        self.retired = False
-        """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
-        self.draining = False
-        """Whether it is to leave once it has done what it has. Any thread may say so."""
-        self.unfinished: tuple[Unfinished, ...] = ()
-        """What it had when it left."""
-        self._on_drained: list[Reply[Any]] | None = None
+    retired = False
+    """Whether it was unregistered or given up, so that no later incarnation counts. Any thread may say so."""
+    draining = False
+    """Whether it is to leave once it has done what it has. Any thread may say so."""
+    unfinished: tuple[Unfinished, ...] = ()
+    """What it had when it left."""
+    _on_drained: list[Reply[Any]] | None = None
 
     def drain(self, reply: Reply[Any]) -> None:
         """Note that it is to drain; `reply` is answered when it has nothing more to do, or is gone. Any thread."""
@@ -67,6 +63,10 @@ class Origin:
                 offer(self._on_drained.pop(0), None)
             except IndexError:  # another thread was quicker
                 return
+
+    def make_inbox(self) -> Any:
+        """Make the inbox of an incarnation. Any thread; two may do it at once, and then one is not used."""
+        return Inbox()
 
     def ended(self, entry: WorkerEntry, down: Down) -> None:
         """Take note that an incarnation has ended. Called once for each, on the thread that notices."""
@@ -89,10 +89,11 @@ class WorkerEntry:
         "exited",
         "group",
         "held",
-        "inbox",
         "incarnation",
+        "is_deaf",
         "manual",
         "nudge",
+        "opened",
         "order",
         "origin",
         "participant",
@@ -105,7 +106,6 @@ class WorkerEntry:
         "since_s",
         "supervised",
         "version",
-        "wake",
         "watch",
         "worker_id",
     )
@@ -121,7 +121,6 @@ class WorkerEntry:
         origin: Origin | None = None,
         executor: Executor | None = None,
         executor_name: str = "inbox",
-        inbox: Any = None,
         supervised: bool = False,
         since_s: float = 0.0,
     ) -> None:
@@ -134,17 +133,18 @@ class WorkerEntry:
         self.origin = origin if origin is not None else Origin()
         self.executor = executor
         """The runner, where it is one."""
-        self.nudge: Callable[[], object] | None = getattr(executor, "nudge", None)
-        """Wakes an idle slot to look into the channel's tray, where the executor can do that."""
-        self.wake: Callable[[], object] | None = getattr(executor, "wake", None)
-        """Tells what still runs there that it is cancelled, where that is not dead with its worker."""
+        self.nudge: Callable[[], object] | None = None
+        """Wakes an idle slot to look into the channel's tray, where the executor can do that and has begun to work."""
         self.executor_name = executor_name
-        self.inbox = inbox
+        self.opened: Any = None
+        """Its inbox, once anything was put there, or looked for."""
+        self.is_deaf = False
+        """Whether nothing is put there any more. Any thread may say so."""
         self.supervised = supervised
         """Whether a supervisor starts another incarnation when this one ends."""
         self.since_s = since_s
         self.active = True
-        self.attempts: set[Attempt] = set()
+        self.attempts: set[Attempt] = NO_ATTEMPTS
         self.manual = 0
         """Slots that the worker's owner says are taken, apart from what the channel gave it."""
         self.held = _NOBODY
@@ -171,9 +171,60 @@ class WorkerEntry:
         self.counted: int | None = None
         """With how many slots taken it counts in its group, where that is counted."""
 
+    # --- as a subscriber of its channel, whose inbox is made at first use: most are never published anything ----
+
+    filter = None
+
+    @property
+    def inbox(self) -> Any:
+        """What is published to it, and handed to it where it fetches its own work. Any thread."""
+        if self.opened is None:
+            made = self.origin.make_inbox()
+            with _making:
+                if self.opened is None:
+                    self.opened = made
+            if self.is_deaf:  # see `close`, which looks for an inbox after it has said so
+                self.opened.close()
+        return self.opened
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more of what is published."""
+        return self.is_deaf
+
+    @property
+    def depth(self) -> int:
+        """How much of it has not been read."""
+        opened = self.opened
+        return opened.depth if opened is not None else 0
+
+    def offer(self, envelope: Envelope) -> AckStatus | None:
+        """Put an envelope into the inbox: see `Inbox.offer`."""
+        return None if self.is_deaf else self.inbox.offer(envelope)
+
+    def close(self) -> None:
+        """Put nothing there any more, discard what is unread, and wake all readers. Idempotent, never blocks."""
+        self.is_deaf = True
+        opened = self.opened
+        if opened is not None:
+            opened.close()
+
+    # --- what it holds ------------------------------------------------------------------------------------------
+
     def __call__(self, down: Down) -> None:
         """Hear of its participant's end: an entry is what its own watch calls."""
         self.origin.ended(self, down)
+
+    def begin_with(self, attempt: Attempt) -> None:
+        """Take the first attempt, and what is needed for that: many workers wait long for it."""
+        self.attempts = {attempt}
+        self.nudge = getattr(self.executor, "nudge", None)
+
+    def wake(self) -> None:
+        """Tell what still runs there that it is cancelled, where that is not dead with its worker."""
+        wake: Callable[[], object] | None = getattr(self.executor, "wake", None)
+        if wake is not None:
+            wake()
 
     @property
     def queued(self) -> int:
@@ -250,50 +301,14 @@ class WorkerEntry:
 
     def view(self) -> ConsumerStateView:
         """Show what a routing function may see: a copy."""
-        capacity, held, inbox = self.capacity, len(self.attempts), self.inbox
+        capacity, held, opened = self.capacity, len(self.attempts), self.opened
         limit = capacity.max_concurrent
         queued = held - limit if held > limit else 0
         in_flight = self.manual + held - queued
-        depth = queued + inbox.depth if inbox is not None else queued
+        depth = queued + opened.depth if opened is not None else queued
         shown = self.shown_view
         if shown is None or shown.current_in_flight != in_flight or shown.buffer_depth != depth:
             slots = min(limit, MAX_IN_FLIGHT)
-            shown = view_of(ConsumerId(self.worker_id), in_flight, slots, depth, capacity.activity_types)
+            shown = view_of(self.worker_id, in_flight, slots, depth, capacity.activity_types)
             self.shown_view = shown
-        return shown
-
-    def snapshot(self) -> DispatchWorker:
-        """Show it as a worker to dispatch to: a copy."""
-        view, shown = self.view(), self.shown_worker
-        if shown is None or shown.consumer_state is not view:
-            shown = self.shown_worker = worker_of(self.worker_id, self.participant, view)
-        return shown
-
-    def row(self) -> PoolRow:
-        """Show it as a row for an operator: a copy."""
-        capacity, held, executor = self.capacity, len(self.attempts), self.executor
-        limit = capacity.max_concurrent
-        queued = held - limit if held > limit else 0
-        in_flight = self.manual + held - queued
-        abandoned = 0 if executor is None else getattr(executor, "abandoned", 0)
-        shown = self.shown_row
-        if shown is None or (shown.in_flight, shown.queued, shown.draining, shown.abandoned, shown.since_s) != (
-            in_flight,
-            queued,
-            self.draining,
-            abandoned,
-            self.since_s,
-        ):
-            shown = self.shown_row = row_of(
-                self.worker_id,
-                self.incarnation,
-                self.executor_name,
-                limit,
-                in_flight,
-                capacity.activity_types,
-                self.since_s,
-                queued,
-                self.draining,
-                abandoned,
-            )
         return shown

@@ -75,12 +75,11 @@ def ask(ref: ActorRef[Any], message: object) -> tuple[Any] | Future[Any]:
 
     Never blocks. Each sender's messages are handled in their order all the same.
     """
-    inbox: Any = ref.actor_inbox
     try:
-        borrow, answer = inbox.borrow, inbox.owner.answer_here
-    except AttributeError:  # it has a thread, is not one of ours, or has just ended and left its inbox to its ref
+        answer: Any = ref.actor_inbox.answer  # type: ignore[attr-defined]
+    except AttributeError:  # it has a thread, or is not one of ours
         return ref.ask(message, block=False)
-    answered: tuple[Any] | Future[Any] | None = borrow(answer, message)
+    answered: tuple[Any] | Future[Any] | None = answer(message)
     return answered if answered is not None else ref.ask(message, block=False)
 
 
@@ -138,19 +137,22 @@ class Entered(Enum):
     """The other has sent its notices; this one will not be among them."""
 
 
+NOT_ENTERED, ENTERED, TOO_LATE = Entered
+
+
 def enter_link(link: Link, mine: Life, other: Life | None) -> Entered:
     """Enter a link at both its ends."""
     one, two = link.one, link.two
     with _linking:
         if mine is other or two.actor_urn in mine.links:
-            return Entered.NOT
+            return NOT_ENTERED
         mine.links[two.actor_urn] = link
         if other is None:
-            return Entered.YES
+            return ENTERED
         if other.over:
-            return Entered.TOO_LATE
+            return TOO_LATE
         other.links[one.actor_urn] = link
-        return Entered.YES
+        return ENTERED
 
 
 def take_links(life: Life) -> tuple[Link, ...]:

@@ -19,7 +19,8 @@ from ..messages.errors import ActorCrashed
 from ..messages.lifecycle import Down, ExitReason
 from .life import Life, Watch
 from .linking import (
-    Entered,
+    NOT_ENTERED,
+    TOO_LATE,
     ExitSignal,
     Link,
     Notice,
@@ -138,9 +139,9 @@ class LinkedActor(ThreadingActor):
         link = Link(self._actor_ref, ref)
         other = life_of(ref)
         entered = enter_link(link, self._life, other)
-        if entered is Entered.NOT:
+        if entered is NOT_ENTERED:
             return
-        if entered is Entered.TOO_LATE:
+        if entered is TOO_LATE:
             notify(self.actor_ref, ExitSignal(link, Down(ref, ExitReason.noproc(), self._runtime.now())))
         elif other is None:
             link.watch = watch(ref, lambda down: send_exit(self.actor_ref, ExitSignal(link, down)))
@@ -267,17 +268,14 @@ class LinkedActor(ThreadingActor):
             self._end()
         return budget
 
-    def answer_here(self, message: object) -> tuple[Any] | Reply[Any] | None:
+    def answer_here(self, message: object) -> tuple[Any] | Reply[Any]:
         """Handle one of the house's messages as an ask, on a borrowed turn: give the answer in a box, or the reply.
 
-        `None`, and nothing is done, if others come first. Raises nothing: an error is in the reply.
+        To be called where no message comes first. Raises nothing: an error is in the reply.
         """
-        inbox: Any = self.actor_inbox
-        if not inbox.empty():
-            return None
         at = here
         before = host = at.mailbox
-        at.mailbox = inbox
+        at.mailbox = self.actor_inbox
         if before is not None:
             host, at.host = at.host, before
         self._since_s = self._clock()

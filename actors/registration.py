@@ -233,8 +233,8 @@ class WorkerRegistration:
 
     @property
     def _inbox(self) -> Inbox:
-        assert self._blueprint.inbox is not None, "a worker that is registered has one"
-        return self._blueprint.inbox
+        inbox: Inbox = self._entry.inbox
+        return inbox
 
     @property
     def _session(self) -> ChannelSession:

@@ -26,19 +26,20 @@ from ..messages.supervision import (
     RestartChild,
     RestartIntensity,
     StartChild,
+    StartLike,
     StopChild,
     Strategy,
     WhichChildren,
 )
 from ..messages.supervision_errors import ChildStartFailed, NoSuchChild, SupervisorStopping
-from ._supervision import Supervision
+from ._supervision import Child, Supervision
 from ._supervision_orders import Abandon, Finish, GiveUp, Kill, Order, Start, Stop, Unwait, Wait
 from .links import LinkedActor, kill, notify
 from .runtime import Reply, Timer, offer, offer_error
 
 logger = logging.getLogger("limen")
 
-_Request = StartChild | StopChild | RestartChild | DeleteChild
+_Request = StartChild | StartLike | StopChild | RestartChild | DeleteChild
 
 _LATER: Any = object()
 """In place of a reply: it will come when the child is where it should be."""
@@ -122,7 +123,7 @@ class SupervisorActor(LinkedActor):
 
     def on_receive(self, message: Any) -> Any:
         match message:
-            case StartChild():
+            case StartLike() | StartChild():
                 return self._requested(message)
             case Down():
                 return self._child_ended(message)
@@ -156,7 +157,7 @@ class SupervisorActor(LinkedActor):
             self._postponed.append((message, self.reply_later()))
             return None
         try:
-            value = self._start_child(message.spec) if isinstance(message, StartChild) else self._do(message)
+            value = self._do(message)
         except LimenError as error:
             logger.info("%s: %s", self, error)
             self._refuse(error)  # not `reply_later`, which would keep the error, and all that it leads to
@@ -182,8 +183,10 @@ class SupervisorActor(LinkedActor):
     def _do(self, message: _Request) -> Any:
         """Do what is asked; raise what is wrong with it."""
         match message:
+            case StartLike(spec, child_id, start, on_given_up):
+                return self._start_child(self._core.take_on(spec, child_id, start, on_given_up))
             case StartChild(spec):
-                return self._start_child(spec)
+                return self._start_child(self._core.take_on(spec, spec.id, spec.start, spec.on_given_up))
             case RestartChild(child_id):
                 if self._core.stopping:
                     raise SupervisorStopping(child_id)
@@ -196,15 +199,15 @@ class SupervisorActor(LinkedActor):
                     self._carry_out(decide(child_id))
         return _LATER
 
-    def _start_child(self, spec: ChildSpec) -> ActorRef[Any]:
-        if self._core.stopping:
-            raise SupervisorStopping(spec.id)
-        self._carry_out(self._core.add(spec))
+    def _start_child(self, child: Child) -> ActorRef[Any]:
+        following = self._start(child)
+        if following:
+            self._carry_out(following)
         if self._failures:
-            failure = self._failures.pop(spec.id, None)
+            failure = self._failures.pop(child.id, None)
             if failure is not None:
                 raise failure
-        return self._refs[spec.id]
+        return self._refs[child.id]
 
     def _answer_later(self, message: _Request, reply: Reply[Any]) -> None:
         child_id = message.spec.id if isinstance(message, StartChild) else message.child_id
@@ -275,7 +278,10 @@ class SupervisorActor(LinkedActor):
         queue = deque(orders)
         while queue:
             order = queue.popleft()
-            queue.extend(self._start(order.child_id) if type(order) is Start else self._carry_out_one(order))
+            if type(order) is Start:
+                queue.extend(self._start(self._core.children[order.child_id]))
+            else:
+                queue.extend(self._carry_out_one(order))
             if not queue and self._core.ended_meanwhile:
                 queue.extend(self._core.resume(self._runtime.now()))
         if self._postponed:
@@ -302,35 +308,33 @@ class SupervisorActor(LinkedActor):
                 self._finish(error)
         return ()
 
-    def _start(self, child_id: str) -> Iterable[Order]:
-        spec = self._core.children[child_id].spec
+    def _start(self, child: Child) -> Iterable[Order]:
         try:
-            ref = self._start_by(spec)
+            ref = self._start_by(child)
         except BaseException as error:
-            logger.warning("%s: child %r could not be started", self, spec.id, exc_info=error)
+            logger.warning("%s: child %r could not be started", self, child.id, exc_info=error)
             reason = ExitReason.from_error(error)
-            failure = ChildStartFailed(spec.id, str(reason))
+            failure = ChildStartFailed(child.id, str(reason))
             failure.__cause__ = error
-            child = self._core.children[spec.id]
             if child.first or child.again:  # somebody waits for it
-                self._failures[spec.id] = failure
-            return self._core.not_started(spec.id, reason, self._runtime.now())
-        self._refs[spec.id] = ref
-        self._ids[ref.actor_urn] = spec.id
-        return self._core.started(spec.id, self._runtime.now())
+                self._failures[child.id] = failure
+            return self._core.not_started(child.id, reason, self._runtime.now())
+        self._refs[child.id] = ref
+        self._ids[ref.actor_urn] = child.id
+        return self._core.started(child.id, self._runtime.now())
 
-    def _start_by(self, spec: ChildSpec) -> ActorRef[Any]:
-        start = spec.start
+    def _start_by(self, child: Child) -> ActorRef[Any]:
+        start, spec = child.start, child.spec
         if isinstance(start, type):
             if issubclass(start, LinkedActor):
                 return self.spawn_link(start, *spec.args, **spec.kwargs)
             if issubclass(start, Actor):
                 start = start.start
-        ref = start(*spec.args, **spec.kwargs)
+        ref = start(*spec.args, **spec.kwargs) if spec.args or spec.kwargs else start()
         if not isinstance(ref, ActorRef):
-            raise TypeError(f"the start of child {spec.id!r} must return an ActorRef, not {type(ref).__name__}")
+            raise TypeError(f"the start of child {child.id!r} must return an ActorRef, not {type(ref).__name__}")
         if ref.actor_urn in self._ids:
-            raise ValueError(f"the start of child {spec.id!r} returned the ref of child {self._ids[ref.actor_urn]!r}")
+            raise ValueError(f"the start of child {child.id!r} returned the ref of child {self._ids[ref.actor_urn]!r}")
         self.link(ref)
         return ref
 
@@ -342,7 +346,7 @@ class SupervisorActor(LinkedActor):
 
     def _give_up(self, child_id: str, reason: ExitReason) -> None:
         logger.warning("%s: child %r crashed too often and is given up: %s", self, child_id, reason)
-        on_given_up = self._core.children[child_id].spec.on_given_up
+        on_given_up = self._core.children[child_id].on_given_up
         if on_given_up is None:
             return
         try:

@@ -5,7 +5,6 @@ A row is a copy; the pool moves on without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -47,8 +46,20 @@ class ConsumerStateView:
         return tag in self.affinity_tags
 
 
+Figures = tuple[int, int, int, tuple[str, ...]]
+"""All of a view but whose it is, in the order of its fields. Many workers have the same."""
+
+
+class _Figured:
+    """Holds what the view of a worker is made of, until it is."""
+
+    __slots__ = ("_figures",)
+
+    _figures: Figures
+
+
 @attrs.frozen
-class DispatchWorker:
+class DispatchWorker(_Figured):
     """One worker of a snapshot: its id, the participant behind it and what a router sees of it."""
 
     worker_id: str
@@ -56,6 +67,16 @@ class DispatchWorker:
     consumer_state: ConsumerStateView = attrs.field(
         default=attrs.Factory(lambda self: ConsumerStateView(ConsumerId(self.worker_id)), takes_self=True)
     )
+
+    if not TYPE_CHECKING:  # to which it would mean that there is nothing it has not
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the view when it is first looked at, if the worker came without one."""
+            if name != "consumer_state":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            view = view_of(self.worker_id, *self._figures)
+            object.__setattr__(self, name, view)
+            return view
 
 
 @attrs.frozen(kw_only=True)
@@ -153,57 +174,75 @@ class QueueRow:
 # --- many at once -------------------------------------------------------------------------------------------------
 # A frozen value is filled in by a function call for each field, which takes longer than all else about a snapshot of
 # ten thousand workers. So these begin as a kind of their own that is open, and are closed for good when they are made.
-# Their parts are known to be right, and are given in the order of the fields.
+# Their parts are known to be right.
 
 if TYPE_CHECKING:
-    view_of: Callable[[ConsumerId, int, int, int, tuple[str, ...]], ConsumerStateView]
-    worker_of: Callable[[str, Any, ConsumerStateView], DispatchWorker]
-    row_of: Callable[[str, int, str, int, int, tuple[str, ...], float, int, bool, int], PoolRow]
+    _OpenView, _OpenWorker, _OpenRow = ConsumerStateView, DispatchWorker, PoolRow
 else:
 
-    class view_of(ConsumerStateView):  # noqa: N801 - called like a function, and leaves nothing of its own kind
-        """Makes a view."""
-
+    class _OpenView(ConsumerStateView):
         __slots__ = ()
-        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+        __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
 
-        def __init__(self, *parts: Any) -> None:
-            (
-                self.consumer,
-                self.current_in_flight,
-                self.max_in_flight,
-                self.buffer_depth,
-                self.affinity_tags,
-            ) = parts
-            self.__class__ = ConsumerStateView
-
-    class worker_of(DispatchWorker):  # noqa: N801 - as above
-        """Makes the worker of a snapshot."""
-
+    class _OpenWorker(DispatchWorker):
         __slots__ = ()
-        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+        __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
 
-        def __init__(self, *parts: Any) -> None:
-            self.worker_id, self.participant, self.consumer_state = parts
-            self.__class__ = DispatchWorker
-
-    class row_of(PoolRow):  # noqa: N801 - as above
-        """Makes a row."""
-
+    class _OpenRow(PoolRow):
         __slots__ = ()
-        __setattr__, __delattr__ = object.__setattr__, object.__delattr__
+        __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
 
-        def __init__(self, *parts: Any) -> None:
-            (
-                self.worker_id,
-                self.incarnation,
-                self.executor,
-                self.max_concurrent,
-                self.in_flight,
-                self.activity_types,
-                self.since_s,
-                self.queued,
-                self.draining,
-                self.abandoned,
-            ) = parts
-            self.__class__ = PoolRow
+
+_new = object.__new__
+
+
+def view_of(
+    consumer: str, current_in_flight: int, max_in_flight: int, buffer_depth: int, affinity_tags: tuple[str, ...]
+) -> ConsumerStateView:
+    """Make a view."""
+    made: Any = _new(_OpenView)
+    made.consumer = ConsumerId(consumer)
+    made.current_in_flight = current_in_flight
+    made.max_in_flight = max_in_flight
+    made.buffer_depth = buffer_depth
+    made.affinity_tags = affinity_tags
+    made.__class__ = ConsumerStateView
+    return made  # type: ignore[no-any-return]  # it is one by now
+
+
+def worker_of(worker_id: str, participant: Any, figures: Figures) -> DispatchWorker:
+    """Make the worker of a snapshot; its view, of which the figures are given, is made when it is looked at."""
+    made: Any = _new(_OpenWorker)
+    made.worker_id = worker_id
+    made.participant = participant
+    made._figures = figures  # noqa: SLF001 - the other half of `_Figured`
+    made.__class__ = DispatchWorker
+    return made  # type: ignore[no-any-return]  # as above
+
+
+def row_of(  # noqa: PLR0917 - in the order of the fields, as a row is made
+    worker_id: str,
+    incarnation: int,
+    executor: str,
+    max_concurrent: int,
+    in_flight: int,
+    activity_types: tuple[str, ...],
+    since_s: float,
+    queued: int,
+    draining: bool,  # noqa: FBT001 - as above
+    abandoned: int,
+) -> PoolRow:
+    """Make a row."""
+    made: Any = _new(_OpenRow)
+    made.worker_id = worker_id
+    made.incarnation = incarnation
+    made.executor = executor
+    made.max_concurrent = max_concurrent
+    made.in_flight = in_flight
+    made.activity_types = activity_types
+    made.since_s = since_s
+    made.queued = queued
+    made.draining = draining
+    made.abandoned = abandoned
+    made.__class__ = PoolRow
+    return made  # type: ignore[no-any-return]  # as above

@@ -119,36 +119,6 @@ class ChildSpec:
     """Called with the `ExitReason`, on the supervisor's thread, when this child is given up. Must not block."""
 
 
-(
-    _SET_ID,
-    _SET_START,
-    _SET_ARGS,
-    _SET_KWARGS,
-    _SET_RESTART,
-    _SET_SHUTDOWN,
-    _SET_INTENSITY,
-    _SET_BACKOFF,
-    _SET_GIVEN_UP,
-) = (getattr(ChildSpec, name).__set__ for name in attrs.fields_dict(ChildSpec))
-
-
-def spec_like(
-    template: ChildSpec, child_id: str, start: Callable[..., Any], on_given_up: Callable[[Any], object] | None
-) -> ChildSpec:
-    """Make a specification that differs from a checked one in these, without checking all the rest again."""
-    spec = object.__new__(ChildSpec)
-    _SET_ID(spec, child_id)
-    _SET_START(spec, start)
-    _SET_ARGS(spec, template.args)
-    _SET_KWARGS(spec, template.kwargs)
-    _SET_RESTART(spec, template.restart)
-    _SET_SHUTDOWN(spec, template.shutdown_timeout_s)
-    _SET_INTENSITY(spec, template.intensity)
-    _SET_BACKOFF(spec, template.backoff)
-    _SET_GIVEN_UP(spec, on_given_up)
-    return spec
-
-
 @attrs.frozen
 class StartChild:
     """Add a child and start it. Replies with its ref.
@@ -157,6 +127,19 @@ class StartChild:
     """
 
     spec: ChildSpec
+
+
+@attrs.frozen
+class StartLike:
+    """Add a child to which a specification applies that is the same for many, and start it: as `StartChild`.
+
+    What it has of its own, in place of what the specification says, is named here.
+    """
+
+    spec: ChildSpec
+    child_id: str
+    start: Callable[..., Any]
+    on_given_up: Callable[[Any], object] | None = None
 
 
 @attrs.frozen

@@ -121,7 +121,7 @@ JOINING = {
     "validate": Step(context_module, "dispatch_channel"),
     "id": Step(Core, "next_worker_id"),
     "supervisor": Step(Core, "supervisor"),
-    "spawn": Step(Blueprint, "start"),
+    "spawn": Step(Blueprint, "__call__"),
     "session": Step(Core, "_channel"),
     "entry": Step(Blueprint, "make_first_entry"),
     "arm": Step(Blueprint, "arm"),

@@ -129,7 +129,7 @@ def the_work_of_the_dead_is_dropped(monkeypatch: Any) -> None:
     leave = ChannelState.leave
 
     def leave_alone(state: ChannelState, entry: Any, *args: Any, **kwargs: Any) -> Any:
-        entry.attempts.clear()
+        entry.attempts = set()
         return leave(state, entry, *args, **kwargs)
 
     monkeypatch.setattr(ChannelState, "leave", leave_alone)

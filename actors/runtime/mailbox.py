@@ -188,6 +188,43 @@ class PooledMailbox:
             if at.owed:
                 self._pool.serve_owed()
 
+    def answer(self, message: object) -> Any:
+        """Have the actor answer a question on its turn, now: give what its `answer_here` gives.
+
+        `None`, and nothing is done, where a turn is not lent, or another message comes first.
+        """
+        at = here
+        if at.is_main:
+            return shielded(self._answer_on_main, message)
+        if self._messages or self._notices or self.closed or at.draining:
+            return None
+        try:
+            del self._free
+        except AttributeError:
+            return None
+        at.draining = True
+        try:
+            if not self.closed:  # as in `lender`
+                return self.owner.answer_here(message)
+        except BaseException as error:  # noqa: BLE001 - as in `lender`
+            self._break(error)
+        finally:
+            self._free = True
+            at.draining = False
+            if self._messages or self._notices:
+                at.owed.append(self)
+            if at.owed:
+                self._pool.serve_owed()
+        return None
+
+    def _answer_on_main(self, message: object) -> Any:
+        """Do so while signal handlers are held back: see `_borrow_on_main`."""
+        here.is_main = False
+        try:
+            return self.answer(message)
+        finally:
+            here.is_main = True
+
     def borrow_briefly(self, work: Any, argument: Any) -> Any:
         """Do the same for work that sends nothing, on a thread of ours: not the main one, and never inside a drain."""
         return self.lender(work)(argument)

@@ -9,7 +9,7 @@ from limen.actors._candidates import Candidates
 
 def _load(entry, count):
     for _ in range(count):
-        entry.attempts.add(object())
+        entry.attempts = {*entry.attempts, object()}
 
 
 def _candidates(*entries):

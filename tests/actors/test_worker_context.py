@@ -49,7 +49,7 @@ from limen.messages.activities import ActivityRequest, Completed, WorkerCapacity
 from limen.messages.channel import ChannelMode
 from limen.messages.errors import ChannelLifecycleError, InvalidCapacity, InvalidChannelName, LimenError
 from limen.messages.payloads import Payload
-from limen.messages.supervision import StartChild
+from limen.messages.supervision import StartLike
 from limen.messages.wire import request_schema
 
 INJECTED = "injected for this test"
@@ -206,7 +206,7 @@ def test_a_supervisor_that_does_not_say_that_it_has_started_the_worker_costs_not
     """WC-03: a child that was started while the answer got lost is stopped again."""
     survivor = context.register_worker(*QUEUE, ONE)
     left_behind = footprint_now()
-    unheard = Step(core_module, "ask", StartChild)
+    unheard = Step(core_module, "ask", StartLike)
 
     with failing(unheard, Timeout(INJECTED), done=True), pytest.raises(ChannelLifecycleError, match=INJECTED):
         context.register_worker(*QUEUE, ONE)

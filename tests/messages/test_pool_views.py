@@ -1,6 +1,8 @@
 """What a router may see of a worker: values, detached from the pool."""
 
+import copy
 import pickle
+from typing import Any
 
 import attrs
 import pytest
@@ -60,7 +62,6 @@ def test_a_row_shows_free_slots_that_are_never_negative():
 
 MANY_AT_ONCE = [
     (view_of, ConsumerStateView, (ConsumerId("worker-1"), 1, 2, 3, ("encode",))),
-    (worker_of, DispatchWorker, ("worker-1", "participant", view())),
     (row_of, PoolRow, ("worker-1", 2, "thread", 4, 1, ("encode",), 1.5, 0, True, 3)),
 ]
 
@@ -79,3 +80,34 @@ def test_what_a_snapshot_makes_is_what_anybody_would_make(make, kind, parts):
     for change in (lambda: setattr(made, attrs.fields(kind)[0].name, None), lambda: delattr(made, "worker_id")):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             change()
+
+
+def test_the_worker_of_a_snapshot_makes_its_view_when_it_is_looked_at():
+    """DP-01, WC-20: whoever looks, compares, prints, copies or pickles finds the view that it was made for, once."""
+    state = ConsumerStateView(ConsumerId("worker-1"), 1, 2, 3, ("encode",))
+    expected = DispatchWorker("worker-1", ("participant",), state)
+    looks: list[Any] = [
+        lambda made: made.consumer_state == state and made.consumer_state is made.consumer_state,
+        lambda made: type(made.consumer_state.consumer) is ConsumerId,
+        lambda made: made == expected and expected == made,
+        lambda made: hash(made) == hash(expected),
+        lambda made: repr(made) == repr(expected),
+        lambda made: copy.copy(made) == expected and copy.deepcopy(made) == expected,
+        lambda made: pickle.loads(pickle.dumps(made)) == expected,
+        lambda made: attrs.asdict(made) == attrs.asdict(expected),
+        lambda made: attrs.evolve(made, worker_id="other").consumer_state == state,
+        lambda made: type(made) is DispatchWorker and not hasattr(made, "unknown"),
+    ]
+
+    assert all(look(worker_of("worker-1", ("participant",), (1, 2, 3, ("encode",)))) for look in looks)
+
+
+def test_the_worker_of_a_snapshot_is_frozen_before_and_after_a_look():
+    """WC-20: nobody changes a copy, and so nobody's copy changes."""
+    made = worker_of("worker-1", None, (0, 1, 0, ()))
+
+    for _ in range(2):
+        for name in ("worker_id", "consumer_state", "_figures"):
+            with pytest.raises(attrs.exceptions.FrozenInstanceError):
+                setattr(made, name, None)
+        assert made.consumer_state.available_capacity == 1

@@ -17,10 +17,10 @@ from .._engine import EmbeddedEngine, Port
 from .._workers import ExecutorKind
 from ..activity import Activity
 from ..actors import _orders as orders
+from ..actors._views import rows_of
 from ..actors.attempt import Handler
 from ..actors.context import WorkerContext
 from ..actors.conversation import Conversation
-from ..actors.entry import WorkerEntry
 from ..actors.recorder import Recorder
 from ..actors.registration import WorkerRegistration
 from ..actors.runtime import runtime
@@ -260,7 +260,7 @@ class RabbitEngine:
         if local is None:
             return
         ref = local.session.ref()  # type: ignore[attr-defined]  # a local port is a channel
-        rows = ref.ask(orders.Snapshot(WorkerEntry.row), block=False)
+        rows = ref.ask(orders.Snapshot(rows_of), block=False)
         queue = ref.ask(orders.ShowQueue(), block=False)
         queue.add_done_callback(lambda: then((rows.get(timeout=0), queue.get(timeout=0))))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from .._call import Call
 from .._engine import Port
 from ..actors import _orders as orders
-from ..actors.entry import WorkerEntry
+from ..actors._views import rows_of
 from ..messages.errors import NotOverBroker
 from ._refusals import refuse
 from .operations import Operations
@@ -87,7 +87,7 @@ class RabbitPort:
                 return self._operations.queue_row(self._channel)
             case orders.Remember():
                 return self._asker.remember(self._channel, message.keys, message.ttl_s)
-            case orders.Deploy() if not self._local.session.ask(orders.Snapshot(WorkerEntry.row)):
+            case orders.Deploy() if not self._local.session.ask(orders.Snapshot(rows_of)):
                 raise NotOverBroker("router", "chooses among the workers of its own process, and there are none yet")
             case _:
                 return self._local.session.ask(message)

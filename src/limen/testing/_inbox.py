@@ -167,6 +167,13 @@ class SimulatedInbox:
 
     borrow_briefly = borrow
 
+    def answer(self, message: object) -> Any:
+        """Have the idle actor answer a question on the caller's task; `None` where `borrow` gives it."""
+        return self.borrow(self._answer, message)
+
+    def _answer(self, message: object) -> Any:
+        return self.owner.answer_here(message) if self.empty() else None
+
     def lender(self, work: Any) -> Any:
         """Give what does so for one kind of work."""
         return lambda argument: self.borrow(work, argument)
