@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika import ConnectionParameters, SelectConnection
 from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
@@ -40,6 +41,21 @@ def test_what_is_published_is_written_out_at_once(ends):
     assert far.recv(100) == b"a frame"
     assert transport.get_write_buffer_size() == 0
     loop.close()
+
+
+def test_a_connection_says_how_large_its_frames_may_be_and_takes_what_is_written():
+    """Both are the client's own, and not for others."""
+    connection: Any = SelectConnection.__new__(SelectConnection)
+    connection.params = ConnectionParameters(frame_max=5000)
+    sent: list[bytes] = []
+    connection._transport = SimpleNamespace(write=sent.append)
+    connection.bytes_sent = connection.frames_sent = 0
+
+    assert connection._get_body_frame_max_length() == 5000 - 8
+    connection._output_marshaled_frames([b"a frame"])
+
+    assert sent == [b"a frame"]
+    assert connection.bytes_sent == len(b"a frame")
 
 
 def test_authority_and_name_are_checked_unless_that_is_refused():
