@@ -24,6 +24,7 @@ _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 1 << 7
 _TYPE, _APP_ID = 1 << 5, 1 << 3
 
+_MAX_SHORT = 255
 _OURS = b"\x05limen"
 
 
@@ -73,6 +74,6 @@ def _properties(parcel: Parcel) -> tuple[int, bytes]:
 
 def _short(text: Any) -> bytes:
     whole: bytes = text.encode()
-    if len(whole) > 255:
-        raise ValueError(f"{text!r} is longer than 255 bytes")
+    if len(whole) > _MAX_SHORT:
+        raise ValueError(f"{text!r} is longer than {_MAX_SHORT} bytes")
     return b"%c%b" % (len(whole), whole)

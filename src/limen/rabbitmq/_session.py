@@ -221,19 +221,34 @@ class Session:
         self._written.append(publication(self._out.channel_number, parcel, self._most))
 
     def flush(self) -> None:
-        """Have what is written leave now, and in one go, and not when the loop has come round to it.
+        """Have what is written leave now, in one go, and not when the loop has come round to it.
 
         The client has no public way. Where it has another transport, or none of that name, its own way is good enough.
         """
-        written, transport = self._written, getattr(self._connection, "_transport", None)
-        if written:
-            self._write(b"".join(written))
-            written.clear()
-        if type(transport).__name__ == "_AsyncPlaintextTransport" and transport.get_write_buffer_size():
-            transport._on_socket_writable()  # noqa: SLF001 - as above
+        if not self._written:
+            return
+        frames = b"".join(self._written)
+        self._written.clear()
+        if self.alive:
+            left = frames[self._send(frames) :]
+            if left:
+                self._connection._output_marshaled_frames([left])  # noqa: SLF001 - as above
 
-    def _write(self, frames: bytes) -> None:
-        self._connection._output_marshaled_frames([frames])  # noqa: SLF001 - as above
+    def _send(self, frames: bytes) -> int:
+        """Send what the system takes at once, if nothing is before it; give how much that was."""
+        transport: Any = getattr(self._connection, "_transport", None)
+        if type(transport).__name__ != "_AsyncPlaintextTransport" or transport.get_write_buffer_size():
+            return 0
+        try:
+            sent: int = transport._sock.send(frames)  # noqa: SLF001 - as above
+        except OSError:  # it takes nothing now, or the connection is broken: the client will find out
+            return 0
+        self._connection.bytes_sent += sent
+        return sent
+
+    def _flush_soon(self) -> None:
+        if not self._written:
+            self._connection.ioloop.call_later(0, self.flush)
 
     # --- consuming ----------------------------------------------------------------------------------------------
 
@@ -288,7 +303,8 @@ class Session:
     def acknowledge(self, tag: int, *, multiple: bool = False) -> None:
         """Let the broker forget a message, or all up to it. Of no effect once the connection is gone."""
         if self.alive and self._work.is_open:
-            self._write(acknowledgement(self._work.channel_number, tag, multiple=multiple))
+            self._flush_soon()
+            self._written.append(acknowledgement(self._work.channel_number, tag, multiple=multiple))
 
 
 class Browse:

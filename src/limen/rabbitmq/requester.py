@@ -112,7 +112,7 @@ class Requester:
         if call.entered is not None:
             offer(call.entered, None)  # the broker makes nobody wait for room
         if self._expect(call, channel):
-            self._io.publish(parcel)
+            self._io.publish_here(parcel)
 
     def _expect(self, call: Asked, channel: str) -> bool:
         """Take note of a request that is about to be sent; `False` if it must not be, and its caller has been told."""
