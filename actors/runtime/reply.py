@@ -6,6 +6,7 @@ Knows which mailbox owes the answer, so that an actor that waits for itself is t
 from __future__ import annotations
 
 import _thread
+import functools
 import logging
 import queue
 import sys
@@ -126,6 +127,26 @@ class Reply(Future[T]):
         if self._watched:
             self._call_all()
 
+    def set_apart(self, value: T, call: Callable[[Callable[[], object]], object]) -> None:
+        """Answer as `set` does and let go those who wait, but leave each callback to `call(callback)`.
+
+        For a thread that must not run what others have written.
+        """
+        try:
+            del self._open
+        except AttributeError:
+            raise queue.Full from None
+        self.value = value
+
+        def tell(each: Callable[[], object] | LockType) -> None:
+            if isinstance(each, LockType):
+                let_go(each)
+            else:
+                call(functools.partial(_tell, each))
+
+        if self._watched:
+            self._call_all(tell)
+
     def set_exception(self, exc_info: Any = None) -> None:
         """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled.
 
@@ -170,15 +191,16 @@ class Reply(Future[T]):
         with suppress(ValueError, IndexError):  # whoever answers is going through them
             self.__dict__["_boxes"].remove(box)  # or another empty one
 
-    def _call_all(self) -> None:
+    def _call_all(self, tell: Callable[[Callable[[], object] | LockType], object] | None = None) -> None:
         """Tell those who wait, in the order in which they came."""
+        tell = tell or _tell
         boxes: deque[_Box] = self.__dict__["_boxes"]
         while boxes:
             try:
                 each = boxes.popleft().pop()
             except IndexError:  # one that was taken back
                 continue
-            _tell(each)
+            tell(each)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait without blocking the loop; outside a loop, behave as Pykka's future does."""

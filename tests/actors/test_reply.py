@@ -347,3 +347,25 @@ def test_wait_all_shares_one_bound():
     assert wait_all(replies) == [0, 1, 2]
     with pytest.raises(Timeout):
         wait_all([*replies, Reply()], timeout=0.001)
+
+
+def test_an_answer_set_apart_lets_threads_go_and_hands_callbacks_over(reply):
+    """None of them runs on the setter's thread; each is handed over once, also if it comes while the answer is set."""
+    handed: list[Callable[[], object]] = []
+    called: list[str] = []
+    reply.add_done_callback(lambda: called.append("before"))
+    waiter = in_thread(lambda: called.append(reply.get(timeout=PATIENCE_S)))
+    while len(reply._boxes) < 2:
+        threading.Event().wait(0.001)
+
+    reply.set_apart("answer", handed.append)
+
+    waiter.join(PATIENCE_S)
+    assert called == ["answer"]
+    reply.add_done_callback(lambda: called.append("after"))
+    for each in handed:
+        each()
+    assert called == ["answer", "after", "before"]
+    with pytest.raises(queue.Full):
+        reply.set_apart("another", handed.append)
+    assert reply.get() == "answer"

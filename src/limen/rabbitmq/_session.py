@@ -16,6 +16,7 @@ from pika import BasicProperties
 from pika.channel import Channel
 from pika.spec import Basic
 
+from ._frames import acknowledgement, publication
 from .codec import CONTROL, write_document
 from .parcels import Delivery, Parcel
 from .topology import Queue, channels_queue, namespace_of, types_queue
@@ -57,6 +58,10 @@ class Session:
         self._asides = itertools.count(1)
         self._pending: dict[int, Then] = {}
         self._consumers: dict[str, Callable[[], object]] = {}
+        self._most = 0
+        """How many bytes of a body one frame may have."""
+        self._written: list[bytes] = []
+        """What is to leave together."""
 
     # --- opening ------------------------------------------------------------------------------------------------
 
@@ -65,6 +70,8 @@ class Session:
 
         def out_is_open(channel: Channel) -> None:
             self._out = channel
+            # There is no public way, here and below, and a test watches over each.
+            self._most = self._connection._get_body_frame_max_length()  # noqa: SLF001 - as said
             channel.add_on_close_callback(self._closed)
             channel.add_on_return_callback(came_back)
             channel.confirm_delivery(
@@ -210,28 +217,38 @@ class Session:
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def publish(self, parcel: Parcel) -> None:
-        """Write a parcel out."""
-        properties = _Properties(
-            content_type=parcel.content_type,
-            headers=parcel.headers or None,
-            delivery_mode=2 if parcel.persistent else 1,
-            correlation_id=parcel.correlation_id,
-            reply_to=parcel.reply_to,
-            expiration=None if parcel.expires_ms is None else str(parcel.expires_ms),
-            message_id=parcel.message_id,
-            type=parcel.type,
-            app_id="limen",
-        )
-        self._out.basic_publish(parcel.exchange, parcel.key, parcel.body, properties, mandatory=parcel.mandatory)
+        """Write a parcel; `flush` has it leave."""
+        self._written.append(publication(self._out.channel_number, parcel, self._most))
 
     def flush(self) -> None:
-        """Write out what is to be written now, and not when the loop has come round to it: somebody waits for it.
+        """Have what is written leave now, in one go, and not when the loop has come round to it.
 
         The client has no public way. Where it has another transport, or none of that name, its own way is good enough.
         """
+        if not self._written:
+            return
+        frames = b"".join(self._written)
+        self._written.clear()
+        if self.alive:
+            left = frames[self._send(frames) :]
+            if left:
+                self._connection._output_marshaled_frames([left])  # noqa: SLF001 - as above
+
+    def _send(self, frames: bytes) -> int:
+        """Send what the system takes at once, if nothing is before it; give how much that was."""
         transport: Any = getattr(self._connection, "_transport", None)
-        if type(transport).__name__ == "_AsyncPlaintextTransport" and transport.get_write_buffer_size():
-            transport._on_socket_writable()  # noqa: SLF001 - as said, and a test watches over it
+        if type(transport).__name__ != "_AsyncPlaintextTransport" or transport.get_write_buffer_size():
+            return 0
+        try:
+            sent: int = transport._sock.send(frames)  # noqa: SLF001 - as above
+        except OSError:  # it takes nothing now, or the connection is broken: the client will find out
+            return 0
+        self._connection.bytes_sent += sent
+        return sent
+
+    def _flush_soon(self) -> None:
+        if not self._written:
+            self._connection.ioloop.call_later(0, self.flush)
 
     # --- consuming ----------------------------------------------------------------------------------------------
 
@@ -286,7 +303,8 @@ class Session:
     def acknowledge(self, tag: int, *, multiple: bool = False) -> None:
         """Let the broker forget a message, or all up to it. Of no effect once the connection is gone."""
         if self.alive and self._work.is_open:
-            self._work.basic_ack(tag, multiple=multiple)
+            self._flush_soon()
+            self._written.append(acknowledgement(self._work.channel_number, tag, multiple=multiple))
 
 
 class Browse:

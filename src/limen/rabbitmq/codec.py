@@ -212,6 +212,11 @@ def read_outcomes(body: bytes) -> list[Outcome]:
     return [_outcome(each, host) for each in outcomes]
 
 
+def may_hold_errors(body: bytes) -> bool:
+    """Whether to read a batch is to make errors, which is done by their classes; if in doubt, so."""
+    return b'"error' in body
+
+
 def _outcome(value: Any, host: str) -> Outcome:
     fields = _object(value, "outcomes")
     response = response_from_document(_object(fields.get("response"), "response"))

@@ -19,7 +19,8 @@ from typing import Any
 from pika.adapters.select_connection import SelectConnection
 from pika.spec import Basic
 
-from ..actors.runtime import runtime
+from ..actors.runtime import here, runtime
+from ..actors.runtime.shield import shielded
 from ..messages.errors import BrokerError
 from ._loop import Loop
 from ._outbox import Outbox
@@ -57,6 +58,10 @@ class BrokerIO:
         self._on_down = on_down
         self._now = runtime().now
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
+        """Held by whoever works on the connection and the outbox: the I/O thread, but for when it only waits."""
+        self._borrower: int | None = None
+        """The thread that has the turn and is not the I/O thread."""
         self._thread: Any = None
         self._loop: Loop | None = None
         self._inbox: deque[Parcel | Callable[[], object]] = deque()
@@ -82,7 +87,23 @@ class BrokerIO:
 
     def publish(self, parcel: Parcel) -> None:
         """Send a parcel as soon as there is a connection; its `done` tells what came of it. Never blocks."""
-        self._give(parcel)
+        if self._borrower == threading.get_ident():
+            self._outbox.waiting.append(parcel)
+        else:
+            self._give(parcel)
+
+    def publish_here(self, parcel: Parcel) -> None:
+        """Do the same on this very thread, which saves a switch, if nothing else is on its way to the broker."""
+        if not self._borrow(functools.partial(self.publish, parcel)):
+            self._give(parcel)
+
+    def do_here(self, function: Callable[[], object]) -> None:
+        """Have a function run on this very thread, if the I/O thread does nothing; else on that, as with `do`.
+
+        It must do nothing but publish: it may be run while its caller holds a lock that the I/O thread could want.
+        """
+        if not self._borrow(function):
+            self._give(function)
 
     def do(self, function: Callable[[], object]) -> None:
         """Have a function run on the I/O thread, in order with what is published. It must not block."""
@@ -117,6 +138,36 @@ class BrokerIO:
         if self._ended.is_set():
             self._turn_away()
 
+    def _borrow(self, work: Callable[[], object]) -> bool:
+        """Do something in place of the I/O thread, if that waits and nothing is before it; say whether it was done."""
+        if self._inbox or not self._is_quiet or self._ended.is_set():
+            return False
+        if here.is_main:  # a signal's handler must not leave it half done
+            return bool(shielded(self._borrow_turn, work))
+        return self._borrow_turn(work)
+
+    def _borrow_turn(self, work: Callable[[], object]) -> bool:
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._inbox or not (self._is_quiet and self._is_usable):
+                return False
+            self._borrower = threading.get_ident()
+            self._guarded(work)
+            self._pump()
+        finally:
+            self._borrower = None
+            self._turn.release()
+        return True
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nothing is on its way to the broker, and the outbox is looked after, so that no timer is to be set.
+
+        While much is sent it is better sent by one thread, which puts together what has come together.
+        """
+        return self._watching and not self._outbox
+
     def _wake(self) -> None:
         self._is_woken = True
         self._start().add_callback_threadsafe(self._take_in)
@@ -137,7 +188,7 @@ class BrokerIO:
             return loop
         with self._guard:
             if self._loop is None:
-                self._loop = Loop()
+                self._loop = Loop(self._turn)
                 if self._ended.is_set():
                     return self._loop
                 self._loop.add_callback_threadsafe(self._connect)
@@ -147,6 +198,10 @@ class BrokerIO:
     # --- the thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with self._turn:
+            self._work()
+
+    def _work(self) -> None:
         assert self._loop is not None, "made before its thread"
         while not self._ended.is_set():
             try:
@@ -404,6 +459,7 @@ class BrokerIO:
         self._ended.set()
         self._closing_by_s = 0.0
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
         if self._loop is not None:
             self._loop.let_go()
 

@@ -43,7 +43,7 @@ class Outgoing:
         self._outcomes.append((held, outcome))
         if not self._is_flushing:
             self._is_flushing = True
-            self._io.do(self._flush)
+            self._io.do_here(self._flush)
 
     def _flush(self) -> None:
         """Send what has come together: one message for each asker, or a few."""
