@@ -1,12 +1,12 @@
 """What a process says most often, read as the client library reads it."""
 
-import struct
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame, spec
+from pika.exceptions import ShortStringTooLong
 
 from limen.rabbitmq._frames import acknowledgement, publication
 from limen.rabbitmq.parcels import Parcel
@@ -74,7 +74,5 @@ def test_an_acknowledgement_is_read_as_it_was_written(multiple):
 def test_a_name_that_does_not_fit_is_refused():
     """As by the client library, and not cut."""
     parcel = Parcel(exchange="", key="x" * 256, body=b"", content_type="", message_id="")
-    with pytest.raises(ValueError, match="longer than 255"):
+    with pytest.raises(ShortStringTooLong):
         publication(1, parcel, 100)
-    with pytest.raises(struct.error):
-        acknowledgement(1, 2**64, multiple=False)
