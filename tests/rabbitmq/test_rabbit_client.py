@@ -17,6 +17,7 @@ from limen.rabbitmq._frames import publication
 from limen.rabbitmq._loop import Loop
 from limen.rabbitmq._session import Session
 from limen.rabbitmq.dialling import _tls
+from limen.rabbitmq.io import BrokerIO
 from limen.rabbitmq.parcels import Parcel
 from limen.rabbitmq.url import parse
 
@@ -151,3 +152,17 @@ def test_authority_and_name_are_checked_unless_that_is_refused():
     assert refused is not None
     assert refused.context.verify_mode is ssl.CERT_NONE
     assert _tls(parse("amqp://broker.example")) is None
+
+
+def test_what_has_been_acknowledged_leaves_before_the_connection_is_closed():
+    """An acknowledgement waits for others to leave with it; the close does not overtake it."""
+    sent: list[str] = []
+    io: Any = BrokerIO(parse("amqp://broker.example"), "p", lambda _: None, lambda: None)
+    io._loop = SimpleNamespace(call_later=lambda *_: None)
+    io._session = SimpleNamespace(flush=lambda: sent.append("acknowledgements"))
+    io._connection = SimpleNamespace(
+        is_open=True, is_closing=False, is_closed=False, close=lambda: sent.append("close")
+    )
+    io._begin_close(0.0)
+
+    assert sent == ["acknowledgements", "close"]

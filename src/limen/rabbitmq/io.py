@@ -429,6 +429,8 @@ class BrokerIO:
             self._end()
         elif not connection.is_closing and not connection.is_closed:
             if connection.is_open:  # else it is closed once it is: the client fails to close it before
+                if self._session is not None:
+                    self._session.flush()  # what has been acknowledged last
                 connection.close()
             self._later(_WIND_UP_S, self._end)  # a broker that does not answer any more is not waited for
 
