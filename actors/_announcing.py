@@ -98,11 +98,13 @@ class Announcer:
         if self._book.hearers[kind]:
             self._say(kind, detail=detail)
 
-    def tell_of_pressure(self, enforcement: Enforcement) -> None:
+    def tell_of_pressure(self, enforcement: Enforcement | None) -> None:
         """Tell which policies took effect, and which no longer do; of one that asks for workers, how many there are."""
-        for each in enforcement.events if self._book.hearers[EventKind.PRESSURE] else ():
+        if enforcement is None or not self._book.hearers[EventKind.PRESSURE]:
+            return
+        for each in enforcement.events:
             self._say(EventKind.PRESSURE, detail=f"{each.policy} {each.kind} at {each.score:.2f}")
-        for signal in enforcement.scale if self._book.hearers[EventKind.PRESSURE] else ():
+        for signal in enforcement.scale:
             self._say(EventKind.PRESSURE, detail=f"more workers are needed; there are {signal.consumers}")
 
     def tell_of_end(self, conversation: Conversation, outcome: Completed | BaseException) -> None:

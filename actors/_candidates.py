@@ -6,8 +6,9 @@ recognised by their version when they come up, and swept when they are most of t
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .entry import WorkerEntry
 
@@ -77,13 +78,14 @@ class Group:
 
 
 class CountedGroup(Group):
-    """A group that also knows how many slots its members have, and how many of them are taken."""
+    """A group that also knows how many slots its members have, and how many of them are taken, and tells of changes."""
 
-    __slots__ = ("in_flight", "slots")
+    __slots__ = ("_note", "in_flight", "slots")
 
-    def __init__(self, types: tuple[str, ...]) -> None:
+    def __init__(self, types: tuple[str, ...], note: Callable[[WorkerEntry], None]) -> None:
         super().__init__(types)
         self.in_flight = self.slots = 0
+        self._note = note
 
     def enter(self, entry: WorkerEntry) -> None:
         """Take in a new member; also the only one is counted each time."""
@@ -94,6 +96,7 @@ class CountedGroup(Group):
 
     def push(self, entry: WorkerEntry) -> None:
         """Count, too."""
+        self._note(entry)
         if entry.counted is None:
             entry.counted = 0
             self.slots += entry.capacity.max_concurrent
@@ -103,6 +106,7 @@ class CountedGroup(Group):
 
     def drop(self, entry: WorkerEntry) -> None:
         """Count it off, too."""
+        self._note(entry)
         if entry.counted is not None:
             self.in_flight -= entry.counted
             self.slots -= entry.capacity.max_concurrent
@@ -115,9 +119,11 @@ class Candidates:
     """The live workers of one channel."""
 
     def __init__(self) -> None:
-        self._make_group: type[Group] = Group
+        self._make_group: Callable[[tuple[str, ...]], Group] = Group
         self.entries: dict[str, WorkerEntry] = {}
         """By worker id, in registration order."""
+        self._moved: dict[str, None] | None = None
+        """The ids of those whose load may have changed since they were taken last; `None` where nobody takes them."""
         self._orders = 0
         self._groups: dict[tuple[str, ...], Group] = {}
         self._groups_for: dict[str, tuple[Group, ...]] = {}
@@ -198,8 +204,25 @@ class Candidates:
 
     def count(self) -> None:
         """Keep count from now on of slots and of those that are taken; `load_of` needs it."""
-        self._make_group = CountedGroup
+        self._make_group = functools.partial(CountedGroup, note=self._note)
         self.rebuild()
+
+    def note_moves(self, *, on: bool) -> None:
+        """Keep in mind from now on whose load changes, or no longer; `take_moves` needs it."""
+        if on:
+            self.count()
+        self._moved = {} if on else None
+
+    def _note(self, entry: WorkerEntry) -> None:
+        if self._moved is not None:
+            self._moved[entry.worker_id] = None
+
+    def take_moves(self) -> dict[str, WorkerEntry | None]:
+        """Give those whose load may have changed since this was last called, by id; `None` for one that has left."""
+        if not self._moved:
+            return {}
+        moved, self._moved = self._moved, {}
+        return {worker_id: self.entries.get(worker_id) for worker_id in moved}
 
     def load_of(self, activity_type: str) -> tuple[int, int]:
         """Tell how many slots are taken of the workers that serve a type, and how many there are."""

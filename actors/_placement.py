@@ -122,8 +122,7 @@ class Placement(Admission):
     def police(self, *, on: bool) -> None:
         """Let every request and every end be looked at, or no longer: policies go by them."""
         self.policed = on
-        if on:
-            self.candidates.count()
+        self.candidates.note_moves(on=on)
         self._note_restraint()
 
     def _keep_outside(self, conversation: Conversation) -> list[Decision]:

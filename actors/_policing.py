@@ -6,11 +6,11 @@ Pure but for one lock, for producers ask from any thread. The time is given.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..messages.pressure import PressurePolicy
 from .entry import WorkerEntry
-from .pressure import Enforcement, PressureEnforcer, PressureSnapshot
+from .pressure import Enforcement, PressureEnforcer
 
 LONGEST_WAIT_S = 1.0
 """The longest that a producer is held up by one request."""
@@ -24,6 +24,7 @@ class Policing:
     def __init__(self, channel: str) -> None:
         self._channel = channel
         self._enforcer = PressureEnforcer()
+        self._monitor = self._enforcer.monitor
         self._seen: dict[str, tuple[int, int]] = {}
         self._interval_s = 0.0
         self._ended_s: float | None = None
@@ -31,9 +32,9 @@ class Policing:
         self._lock = threading.Lock()
 
     @property
-    def snapshot(self) -> PressureSnapshot:
-        """The figures now: a copy."""
-        return self._enforcer.monitor.snapshot(self._channel)
+    def score(self) -> float:
+        """How full the workers are, from 0 to 1."""
+        return self._monitor.score(self._channel)
 
     @property
     def active(self) -> tuple[PressurePolicy, ...]:
@@ -44,21 +45,27 @@ class Policing:
         """Put other policies in force. Those that go on holding are not begun again."""
         return self._enforcer.set_policies(self._channel, policies, now_s=now_s)
 
-    def look(self, entries: Iterable[WorkerEntry], now_s: float) -> list[Enforcement]:
-        """Take the figures of the workers that there are, and say what follows from each that has changed."""
-        present: dict[str, tuple[int, int]] = {
-            each.worker_id: (each.in_flight, each.capacity.max_concurrent) for each in entries
-        }
-        found = [self._enforcer.remove(self._channel, each, now_s=now_s) for each in self._seen if each not in present]
-        for worker_id, (in_flight, most) in present.items():
-            if self._seen.get(worker_id) != (in_flight, most):
-                found.append(
-                    self._enforcer.update(
-                        self._channel, worker_id, current_in_flight=in_flight, max_in_flight=most, now_s=now_s
-                    )
-                )
-        self._seen = present
-        return found
+    def look(self, entries: Iterable[WorkerEntry], now_s: float) -> Enforcement | None:
+        """Take the figures of all workers that there are, and say what follows, if anything does."""
+        present = {each.worker_id: each for each in entries}
+        gone = [worker_id for worker_id in self._seen if worker_id not in present]
+        return self.follow({**dict.fromkeys(gone), **present}, now_s)
+
+    def follow(self, moved: Mapping[str, WorkerEntry | None], now_s: float) -> Enforcement | None:
+        """Do so where only these may have other figures than before; `None` is one that has left."""
+        changes = [self._take(worker_id, entry) for worker_id, entry in moved.items()]
+        return self._enforcer.evaluate(self._channel, now_s=now_s) if any(changes) else None
+
+    def _take(self, worker_id: str, entry: WorkerEntry | None) -> bool:
+        """Take a worker's figures; say whether they are others than before."""
+        if entry is None:
+            return self._seen.pop(worker_id, None) is not None and self._monitor.remove(self._channel, worker_id)
+        figures = in_flight, most = entry.in_flight, entry.capacity.max_concurrent
+        if self._seen.get(worker_id) == figures:
+            return False
+        self._seen[worker_id] = figures
+        self._monitor.update(self._channel, worker_id, current_in_flight=in_flight, max_in_flight=most)
+        return True
 
     def note_end(self, now_s: float) -> None:
         """Take note that an attempt has ended: how often that happens sets the pace of slowed producers."""

@@ -73,7 +73,7 @@ class Settings:
 
     def _police(self, policies: tuple[PressurePolicy, ...]) -> Iterable[Decision]:
         policing = self._book.policing or Policing(self._book.name)
-        policing.look(self._state.serving(None), self._state.now_s)
+        self._announcer.tell_of_pressure(policing.look(self._state.serving(None), self._state.now_s))
         self._announcer.tell_of_pressure(policing.replace(policies, self._state.now_s))
         self._book.policing = policing if policies else None
         self._state.police(on=bool(policies))

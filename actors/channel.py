@@ -238,13 +238,12 @@ class ChannelActor(Membership):
         if not policing.sheds(conversation.priority):
             return False
         conversation.accepted_s = self._runtime.now()
-        self._carry_out(self._state.shed(conversation, policing.snapshot.score))
+        self._carry_out(self._state.shed(conversation, policing.score))
         return True
 
     def _police(self, policing: Policing) -> None:
-        """Look at how full the workers are, and tell what follows."""
-        for enforcement in policing.look(self._state.serving(None), self._runtime.now()):
-            self._announcer.tell_of_pressure(enforcement)
+        """See how full the workers are that have more or less to do than before, and tell what follows."""
+        self._announcer.tell_of_pressure(policing.follow(self._state.candidates.take_moves(), self._runtime.now()))
 
     def serve_slot(self, entry: WorkerEntry) -> Attempt | None:
         """Give an idle slot of this worker the one request that has just come in. Called by it, on the channel's turn.
@@ -291,9 +290,13 @@ class ChannelActor(Membership):
         return following
 
     def _show_pressure(self) -> Pressure:
-        policing = self._book.policing or Policing(self._state.name)
-        policing.look(self._state.serving(None), self._runtime.now())
-        return Pressure(policing.snapshot.score, policing.active)
+        policing = self._book.policing
+        if policing is None:
+            policing = Policing(self._state.name)
+            policing.look(self._state.serving(None), self._runtime.now())
+        else:
+            self._police(policing)
+        return Pressure(policing.score, policing.active)
 
     def _not_taken_in(self, conversation: Conversation, error: BaseException) -> None:
         """Give up a request that is not known to be in the book, so that the next actor may miss it."""
@@ -379,6 +382,8 @@ class ChannelActor(Membership):
         state.now_s = self._runtime.now()
         state.use(None if isinstance(active, LoadedRouter) else active)
         state.rebuild()
+        if self._book.policing is not None:
+            self._announcer.tell_of_pressure(self._book.policing.look(state.serving(None), state.now_s))
         self._go_on()
         self._catch_up_on_results()
         while self._book.notices:

@@ -18,9 +18,11 @@ from harness import Bound, Row, alternate
 
 from limen import Limen, activity, cancel_all
 from limen.actors.runtime import runtime
+from limen.pressure import Alert, ShedLoad
 
 OUTSTANDING = 1000
 WAITING = 10_000
+CROWD = 1000
 TIMERS = 100_000
 
 IDLE = 1.10
@@ -53,7 +55,7 @@ def run() -> list[Row | Bound]:
     rows: list[Row | Bound] = []
     for name, beside in BESIDES.items():
         rows += _beside(name, beside)
-    return [*rows, _cancel(), *_timers()]
+    return [*rows, _under_policies(), _cancel(), *_timers()]
 
 
 # --- what one pays for what one does not use --------------------------------------------------------------------------
@@ -120,6 +122,22 @@ def _all_at_once(app: Limen) -> Any:
             handle.result()
 
     return work
+
+
+def _under_policies() -> Row:
+    """With policies in force the workers' load is followed, and not looked at each time."""
+    with _application(_policies_for(CROWD)) as many, _application(_policies_for(10)) as few:
+        figures = alternate(_one_by_one(many), _one_by_one(few), 200, rounds=11)
+    return Row(f"dispatch under policies, {CROWD} workers", *figures, "us", 1.5, "lower", "10 workers")
+
+
+def _policies_for(workers: int) -> Callable[[Limen], None]:
+    def put(app: Limen) -> None:
+        for _ in range(workers - 1):
+            app.worker("semantics", [noop, other])
+        app.policies("semantics", [Alert(0.9), ShedLoad(0.95, below_priority=0)])
+
+    return put
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

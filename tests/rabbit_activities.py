@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -63,34 +62,30 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def _noted(name: str, path: str, number: int, seconds: float) -> int:
+    marks = Marks(path)
+    marks.note("start", name, number)
+    time.sleep(seconds)
+    marks.note("end", name, number)
+    return number
+
+
 @activity(queue="work")
 def mark(path: str, number: int, seconds: float) -> int:
     """Take a while, and note when it begins and ends."""
-    marks = Marks(path)
-    marks.note("start", "mark", number)
-    time.sleep(seconds)
-    marks.note("end", "mark", number)
-    return number
+    return _noted("mark", path, number, seconds)
 
 
 @activity(queue="work")
 def mark_too(path: str, number: int, seconds: float) -> int:
     """Be another type that does the same."""
-    marks = Marks(path)
-    marks.note("start", "mark_too", number)
-    time.sleep(seconds)
-    marks.note("end", "mark_too", number)
-    return number
+    return _noted("mark_too", path, number, seconds)
 
 
 @activity(queue="work")
 def mark_as_well(path: str, number: int, seconds: float) -> int:
     """Be a third."""
-    marks = Marks(path)
-    marks.note("start", "mark_as_well", number)
-    time.sleep(seconds)
-    marks.note("end", "mark_as_well", number)
-    return number
+    return _noted("mark_as_well", path, number, seconds)
 
 
 @activity(queue="work")
@@ -173,11 +168,3 @@ def report_and_hold(path: str) -> None:
     current().progress({"done": 1})
     Diary(path).hold()
     current().progress({"done": 2})
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float) -> None:
-    """Block until it holds."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, "it does not hold"
-        time.sleep(0.005)

@@ -167,11 +167,7 @@ def test_the_installed_wheel_adds_no_bare_names(installed, run_python):
 @pytest.mark.slow
 def test_the_installed_wheel_does_its_work(installed, run_python):
     """The quickstart runs from the wheel as it does from the source."""
-    quickstart = ROOT / "examples/quickstart.py"
-    if not quickstart.exists():
-        pytest.skip("there is no quickstart yet")
-
-    done = run_python("-W", "error", quickstart, python=installed)
+    done = run_python("-W", "error", ROOT / "examples/quickstart.py", python=installed)
 
     assert done.returncode == 0, done.stdout
 
@@ -179,9 +175,6 @@ def test_the_installed_wheel_does_its_work(installed, run_python):
 @pytest.mark.slow
 def test_the_command_without_its_extra_says_what_to_install(installed, run_python):
     """`limen` without typer and rich ends with status 2 and one line."""
-    if importlib.util.find_spec("limen.cli") is None:
-        pytest.skip("there is no command line yet")
-
     done = run_python("-I", "-m", "limen", python=installed)
 
     assert done.returncode == 2, done.stdout

@@ -114,6 +114,16 @@ class PressureEnforcer:
         slowing = (each.delay_s(interval_s) for each in self.active(channel) if isinstance(each, SlowProducer))
         return max(slowing, default=0.0)
 
+    def evaluate(self, channel: str, *, now_s: float) -> Enforcement | None:
+        """Say what follows from a channel's figures as they are now, if anything does."""
+        policies = self._policies.get(channel)
+        if policies is None:
+            return None
+        began, ended = policies.update(self.monitor.score(channel))
+        if not began and not ended:
+            return None
+        return _enforcement(self.monitor.snapshot(channel), began, ended, policies.active, now_s)
+
     def _evaluate(self, channel: str, now_s: float) -> Enforcement:
         snapshot = self.monitor.snapshot(channel)
         policies = self._policies.get(channel)

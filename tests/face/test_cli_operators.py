@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
-
-from limen.cli import app
+from clikit import call, module_in
 
 MODULE = """
 from limen import Limen, activity
@@ -38,17 +36,7 @@ def make_dead():
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """The name of a module in the folder that the command is called in."""
-    name = f"ops_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv("LIMEN_URL", raising=False)
-    return name
-
-
-def call(*arguments):
-    """Run the command in this process."""
-    return CliRunner().invoke(app, list(arguments))
+    return module_in(tmp_path, MODULE, monkeypatch)
 
 
 def said(*arguments):

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from clikit import call, module_in
 
-from limen.cli import app
 from limen.cli._target import load_activities, load_activity
 from limen.cli.worker import choose
 from limen.messages.errors import ConfigError
@@ -46,17 +45,7 @@ some = [transcode, fail]
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """The name of a module in the folder that the command is called in."""
-    name = f"cli_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv("LIMEN_URL", raising=False)
-    return name
-
-
-def call(*arguments):
-    """Run the command in this process."""
-    return CliRunner().invoke(app, list(arguments))
+    return module_in(tmp_path, MODULE, monkeypatch)
 
 
 @pytest.mark.parametrize(

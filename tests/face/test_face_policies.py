@@ -7,7 +7,9 @@ from simkit import QUEUE, at_once, double
 
 import limen
 from limen import ConfigError, EventKind, Limen, LoadShed, activity
+from limen.actors._policing import Policing
 from limen.actors.channel import ChannelActor
+from limen.actors.worker import WorkerActor
 from limen.pressure import Alert, Pressure, Reject, ScaleConsumers, Severity, ShedLoad, SlowProducer
 from limen.testing import Simulation
 
@@ -78,6 +80,48 @@ def test_a_worker_that_has_left_counts_no_more():
         idle.unregister()
         assert app.pressure(QUEUE) == Pressure(1.0, (Alert(1.0),))
         assert handle.result() == 2
+
+
+def test_the_score_follows_workers_and_channels_that_crash():
+    """BP-12: a worker that is made again is empty; a channel that is made again finds the figures as they are."""
+    with Simulation() as sim, Limen() as app:
+        for _ in range(4):
+            app.worker(QUEUE, [double])
+        app.policies(QUEUE, [Alert(0.5)])
+        handles = [app.dispatch(double, n) for n in range(3)]
+        assert app.pressure(QUEUE).score == 0.75
+        busy = next(each for each in sim.actors(WorkerActor) if each.worker_id == "worker-1")
+        sim.crash(busy.actor_ref)
+        sim.crash(next(iter(sim.actors(ChannelActor))).actor_ref)
+        sim.step(200)
+        channel = next(iter(sim.actors(ChannelActor)))
+        taken = [each.in_flight for each in channel._state.serving(None)]
+        assert app.pressure(QUEUE).score == sum(taken) / 4
+        assert [handle.result() for handle in handles] == [0, 2, 4]
+        sim.settle()
+        assert app.pressure(QUEUE) == Pressure(0.0)
+
+
+def test_a_request_costs_a_look_at_those_workers_only_whose_load_has_changed(monkeypatch):
+    """BP-10: of a hundred, those that took a request or ended one; and it does not depend on how many there are."""
+    looked = []
+    take = Policing._take
+
+    def counted(self, worker_id, entry):
+        looked.append(worker_id)
+        return take(self, worker_id, entry)
+
+    monkeypatch.setattr(Policing, "_take", counted)
+    with Simulation() as sim, Limen() as app:
+        for _ in range(100):
+            app.worker(QUEUE, [at_once])
+        app.policies(QUEUE, [Alert(0.5)])
+        app.pressure(QUEUE)
+        looked.clear()
+        assert [app.dispatch(at_once, n).result() for n in range(10)] == [2 * n for n in range(10)]
+        sim.settle()
+        assert app.pressure(QUEUE) == Pressure(0.0)
+        assert 10 <= len(looked) <= 30
 
 
 def test_a_slowed_producer_goes_at_the_pace_of_the_workers():

@@ -1,4 +1,4 @@
-"""Drills with the broker and the way to it: killed and started again, short of memory, cut off in every way."""
+"""Drills with the broker and the way to it: killed and started again, short of memory or disk, cut off in every way."""
 
 import contextlib
 import time
@@ -63,17 +63,29 @@ def test_the_broker_is_killed_and_comes_back(broker, vhost, tmp_path, figures):
         )
 
 
+SHORTAGES = {
+    "memory": (
+        ("set_vm_memory_high_watermark", "absolute", "1MB"),
+        ("set_vm_memory_high_watermark", "absolute", "1GB"),
+    ),
+    "disk": (("set_disk_free_limit", "900000GB"), ("set_disk_free_limit", "1MB")),
+}
+"""What has a broker believe that it is short of something, and what ends that."""
+
+
 @contextlib.contextmanager
-def alarm(broker):
-    """The broker is short of memory, so it believes."""
-    broker.control("set_vm_memory_high_watermark", "absolute", "1MB")
+def alarm(broker, of):
+    """The broker is short of something."""
+    begin, end = SHORTAGES[of]
+    broker.control(*begin)
     try:
         yield
     finally:
-        broker.control("set_vm_memory_high_watermark", "absolute", "1GB")
+        broker.control(*end)
 
 
-def test_the_broker_is_short_of_memory(broker, vhost, tmp_path, figures):
+@pytest.mark.parametrize("of", SHORTAGES)
+def test_the_broker_is_short_of(broker, vhost, of, tmp_path, figures):
     """A request that it does not take fails with an error of its own within its bound; what is under way is not lost.
 
     Afterwards all goes on, over the same connections.
@@ -83,7 +95,7 @@ def test_the_broker_is_short_of_memory(broker, vhost, tmp_path, figures):
     with Limen(url) as asker, Host(url, "hold", "double", slots=4):
         begun = asker.dispatch(acts.hold, str(diary.path))
         diary.wait_starts(1)
-        with alarm(broker):
+        with alarm(broker, of):
             diary.let_go()  # its outcome has to wait for the broker
             for number in range(3):
                 asked_s = time.monotonic()
@@ -94,7 +106,7 @@ def test_the_broker_is_short_of_memory(broker, vhost, tmp_path, figures):
         assert isinstance(begun.result(timeout=TIMEOUT_S), int)
         assert asker.dispatch(acts.double, 21).result(timeout=TIMEOUT_S) == 42
 
-    figures.times("broker short of memory, bound 2 s: to the error", late_ms)
+    figures.times(f"broker short of {of}, bound 2 s: to the error", late_ms)
     assert min(late_ms) >= 1900
     assert max(late_ms) <= 2000 + 1000
 

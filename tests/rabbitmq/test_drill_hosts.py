@@ -18,13 +18,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 60
 
 
-@pytest.fixture
-def asker(url):
-    """An application that has no workers."""
-    with Limen(url) as made:
-        yield made
-
-
 def test_a_host_is_killed_among_a_thousand_dispatches(url, asker, tmp_path, figures):
     """SIGKILL, three times: nothing is lost, each caller is told once, and only the dead host's work runs again."""
     took_ms, again = [], 0

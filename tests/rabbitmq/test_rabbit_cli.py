@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import rabbit_activities as acts
+from drillkit import wait_until
 from rabbithosts import Diary, Host
 from typer.testing import CliRunner
 
-from limen import ActivityFailed, Limen, NoWorkersAvailable
+from limen import ActivityFailed, NoWorkersAvailable
 from limen.cli import app as command
 from limen.rabbitmq import topology
 
@@ -38,13 +39,6 @@ def run(url, monkeypatch):
         return json.loads(done.stdout) if as_json and status == 0 else done
 
     return runs
-
-
-@pytest.fixture
-def asker(url):
-    """An application without workers."""
-    with Limen(url) as made:
-        yield made
 
 
 def test_the_workers_of_all_hosts_are_shown(run, url):
@@ -82,7 +76,7 @@ def test_dead_letters_are_listed_tried_again_and_thrown_away(run, url, asker):
         assert [each["id"] for each in run("dead", "list", "work")] == [each.id for each in handles]
 
         assert run("dead", "requeue", "work", handles[0].id)["requeued"] == [handles[0].id]
-        acts.wait_until(lambda: [each.requeues for each in asker.dead_letters("work")] == [0, 1], TIMEOUT_S)
+        wait_until(lambda: [each.requeues for each in asker.dead_letters("work")] == [0, 1], TIMEOUT_S)
         assert len(run("dead", "discard", "work", "--all")["discarded"]) == 2
         assert run("dead", "list", "work") == []
         assert "no dead letter" in run("dead", "discard", "work", "nope", status=1, as_json=False).stderr

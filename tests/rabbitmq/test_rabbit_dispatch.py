@@ -1,11 +1,11 @@
 """The same program over a broker: results, failures, retries, limits, cancelling, several workers and processes."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
 import rabbit_activities as acts
+from drillkit import wait_until
 
 from limen import (
     ActivityCancelled,
@@ -29,45 +29,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 20
 
 
-class Gate:
-    """An activity that says when it has begun and waits to be let through."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.open = threading.Event()
-
-        @activity(queue="work")
-        def pass_gate(number: int) -> int:
-            self.begun.release()
-            assert self.open.wait(TIMEOUT_S)
-            return number
-
-        self.activity = pass_gate
-
-    def wait_begun(self) -> None:
-        """Wait until one more has begun."""
-        assert self.begun.acquire(timeout=TIMEOUT_S)
-
-
-@pytest.fixture
-def gate():
-    """A gate, opened at the end, so that no thread stays behind."""
-    made = Gate()
-    yield made
-    made.open.set()
-
-
 def engine_of(app: Limen) -> Any:
     """Look at what is ours alone."""
     return app._engine
-
-
-def wait_until(holds: Any) -> None:
-    """Wait until something is so that nobody tells of."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
 
 
 def test_a_dispatch_gives_the_result_from_another_process(host, asker):
@@ -176,50 +140,50 @@ def test_a_request_waits_for_a_worker_that_is_yet_to_come(host, asker):
 
 
 @pytest.mark.parametrize("limit", ["start_to_close", "schedule_to_close", "schedule_to_start"])
-def test_limits_are_enforced(host, asker, gate, limit):
+def test_limits_are_enforced(host, asker, at, limit):
     """TY-04: a limit that runs out ends the dispatch with an error that names it."""
-    host.worker("work", [gate.activity])
-    blocker = asker.dispatch(gate.activity, 1)
-    gate.wait_begun()
+    host.worker("work", [at.work])
+    blocker = asker.dispatch(at.work, 1)
+    at.wait_begun()
     if limit != "schedule_to_start":
-        host.worker("work", [gate.activity])
+        host.worker("work", [at.work])
 
-    error = asker.dispatch(gate.activity.options(**{limit: 0.1}), 2).exception(timeout=TIMEOUT_S)
+    error = asker.dispatch(at.work.options(**{limit: 0.1}), 2).exception(timeout=TIMEOUT_S)
 
     assert isinstance(error, ActivityTimedOut)
     assert error.limit == limit
-    gate.open.set()
+    at.gate.set()
     assert blocker.result(timeout=TIMEOUT_S) == 1
 
 
-def test_a_limit_on_the_start_is_met_by_what_has_started(host, asker, gate):
+def test_a_limit_on_the_start_is_met_by_what_has_started(host, asker, at):
     """It does not end what runs."""
-    host.worker("work", [gate.activity])
-    handle = asker.dispatch(gate.activity.options(schedule_to_start=0.2), 1)
-    gate.wait_begun()
+    host.worker("work", [at.work])
+    handle = asker.dispatch(at.work.options(schedule_to_start=0.2), 1)
+    at.wait_begun()
     wait_until(lambda: handle.state == "running")
     assert not handle.wait(0.5)
-    gate.open.set()
+    at.gate.set()
 
     assert handle.result(timeout=TIMEOUT_S) == 1
 
 
-def test_what_is_cancelled_as_it_waits_never_starts(host, asker, gate):
+def test_what_is_cancelled_as_it_waits_never_starts(host, asker, at):
     """Neither what its host has already, nor what is still in the broker; its caller is told at once."""
-    host.worker("work", [gate.activity])
-    first = asker.dispatch(gate.activity, 0)
-    gate.wait_begun()
-    rest = [asker.dispatch(gate.activity, number) for number in range(1, 6)]
+    host.worker("work", [at.work])
+    first = asker.dispatch(at.work, 0)
+    at.wait_begun()
+    rest = [asker.dispatch(at.work, number) for number in range(1, 6)]
     for handle in rest:
         handle.cancel()
         assert isinstance(handle.exception(timeout=TIMEOUT_S), ActivityCancelled)
-    last = asker.dispatch(gate.activity, 6)
+    last = asker.dispatch(at.work, 6)
     wait_until(lambda: all(f"{each.id}/0" in engine_of(host)._host._ledger.cancelled for each in rest))
-    gate.open.set()
+    at.gate.set()
 
     assert (first.result(timeout=TIMEOUT_S), last.result(timeout=TIMEOUT_S)) == (0, 6)
-    gate.wait_begun()
-    assert not gate.begun.acquire(blocking=False)
+    at.wait_begun()
+    assert not at.begun.acquire(blocking=False)
 
 
 def test_what_runs_in_a_process_is_ended_when_it_is_cancelled(host, asker):
@@ -233,7 +197,7 @@ def test_what_runs_in_a_process_is_ended_when_it_is_cancelled(host, asker):
     assert asker.dispatch(acts.double, 4).result(timeout=TIMEOUT_S) == 8
 
 
-def test_higher_priority_goes_first(host, asker, gate):
+def test_higher_priority_goes_first(host, asker, at):
     """Of what a host has at hand, the highest; among equals the first."""
     order = []
 
@@ -241,16 +205,16 @@ def test_higher_priority_goes_first(host, asker, gate):
     def note(name: str) -> None:
         order.append(name)
 
-    host.worker("work", [gate.activity, note])
+    host.worker("work", [at.work, note])
     asker.dispatch(note.options(priority=1), "first").result(timeout=TIMEOUT_S)
     asker.dispatch(note.options(priority=-1), "second").result(timeout=TIMEOUT_S)
-    asker.dispatch(gate.activity, 1)
-    gate.wait_begun()
+    asker.dispatch(at.work, 1)
+    at.wait_begun()
     handles = [
         asker.dispatch(note.options(priority=priority), str(priority)) for priority in (0, -1, 1) for _ in range(2)
     ]
     wait_until(lambda: len(engine_of(host)._host._ledger) >= 4)
-    gate.open.set()
+    at.gate.set()
     for handle in handles:
         handle.result(timeout=TIMEOUT_S)
 
@@ -302,17 +266,17 @@ def test_a_result_that_is_too_large_is_a_failure(broker, vhost, asker):
     assert (error.__cause__.size, error.__cause__.limit) == (5002, 1000)
 
 
-def test_closing_ends_what_is_under_way(host, url, gate):
+def test_closing_ends_what_is_under_way(host, url, at):
     """The asker's open calls end with an error, and what they asked for is called off."""
-    host.worker("work", [gate.activity])
+    host.worker("work", [at.work])
     with Limen(url) as asker:
-        running, waiting = asker.dispatch(gate.activity, 1), asker.dispatch(gate.activity, 2)
-        gate.wait_begun()
+        running, waiting = asker.dispatch(at.work, 1), asker.dispatch(at.work, 2)
+        at.wait_begun()
     for handle in (running, waiting):
         assert isinstance(handle.exception(timeout=0), ChannelLifecycleError)
     with pytest.raises(ChannelLifecycleError):
-        asker.dispatch(gate.activity, 3)
-    gate.open.set()
+        asker.dispatch(at.work, 3)
+    at.gate.set()
 
 
 def test_a_worker_that_leaves_takes_nothing_more(host, asker, url):
@@ -342,21 +306,21 @@ def test_metrics_are_of_what_is_done_in_this_process(url):
         assert not there.snapshot().value("dispatch_count", channel=channel, outcome="completed")
 
 
-def test_a_drain_carries_to_its_end_what_has_begun(url, asker, gate):
+def test_a_drain_carries_to_its_end_what_has_begun(url, asker, at):
     """What waits at the host, and has not begun, goes back to the broker and to another host; nothing fails."""
     host = Limen(url)
-    host.worker("work", [gate.activity])
-    running, waiting = asker.dispatch(gate.activity, 1), asker.dispatch(gate.activity, 2)
-    gate.wait_begun()
+    host.worker("work", [at.work])
+    running, waiting = asker.dispatch(at.work, 1), asker.dispatch(at.work, 2)
+    at.wait_begun()
     wait_until(lambda: len(engine_of(host)._host._ledger) == 2)
     closing = threading.Thread(target=lambda: reports.append(host.close(drain=TIMEOUT_S)))
     reports: list[Any] = []
     closing.start()
     wait_until(lambda: len(engine_of(host)._host._ledger) == 1)
     with Limen(url) as other:
-        other.worker("work", [gate.activity])
-        gate.wait_begun()
-        gate.open.set()
+        other.worker("work", [at.work])
+        at.wait_begun()
+        at.gate.set()
         closing.join(TIMEOUT_S)
 
         assert (running.result(timeout=TIMEOUT_S), waiting.result(timeout=TIMEOUT_S)) == (1, 2)
@@ -365,14 +329,14 @@ def test_a_drain_carries_to_its_end_what_has_begun(url, asker, gate):
     assert [(each.conversation_id, str(each.fate)) for each in report.unfinished] == [(waiting.id, "handed_on")]
 
 
-def test_an_asker_that_drains_waits_for_what_has_begun(host, url, gate):
+def test_an_asker_that_drains_waits_for_what_has_begun(host, url, at):
     """What has begun gives its result; what has not is given up, and named."""
-    host.worker("work", [gate.activity])
+    host.worker("work", [at.work])
     asker = Limen(url)
-    running, waiting = asker.dispatch(gate.activity, 1), asker.dispatch(gate.activity, 2)
-    gate.wait_begun()
+    running, waiting = asker.dispatch(at.work, 1), asker.dispatch(at.work, 2)
+    at.wait_begun()
     wait_until(lambda: running.state == "running")
-    threading.Timer(0.2, gate.open.set).start()
+    threading.Timer(0.2, at.gate.set).start()
     report = asker.close(drain=TIMEOUT_S)
 
     assert running.result(timeout=0) == 1

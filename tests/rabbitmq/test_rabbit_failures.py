@@ -18,13 +18,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 TIMEOUT_S = 60
 
 
-@pytest.fixture
-def asker(url):
-    """An application that has no workers."""
-    with Limen(url) as made:
-        yield made
-
-
 ROUNDS = 9
 
 

@@ -1,11 +1,11 @@
 """What is promised without a broker holds between two applications too: drains, records, requeues, odd errors."""
 
 import threading
-import time
 
 import pytest
 import rabbit_activities as acts
-from facekit import LONG_S, Work, in_the_background
+from drillkit import wait_until
+from facekit import LONG_S, in_the_background
 
 from limen import (
     ActivityCancelled,
@@ -22,14 +22,6 @@ from limen.messages.operations import Operation, OperationKind
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 TIMEOUT_S = 30
-
-
-@pytest.fixture
-def at():
-    """Give gated work."""
-    made = Work()
-    yield made
-    made.gate.set()
 
 
 # --- the end of an asker ----------------------------------------------------------------------------------------------
@@ -74,9 +66,7 @@ def test_a_requeue_that_is_given_up_loses_nothing_and_may_be_tried_again(host, a
     assert isinstance(again.exception(TIMEOUT_S), ActivityCancelled)
     at.gate.set()
 
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not asker.dead_letters("work") and time.monotonic() < deadline_s:
-        continue
+    wait_until(lambda: asker.dead_letters("work"), TIMEOUT_S)
     assert [each.id for each in asker.dead_letters("work")] == [letter.id]
     assert isinstance(asker.requeue("work", letter.id).exception(TIMEOUT_S), ActivityFailed)
 

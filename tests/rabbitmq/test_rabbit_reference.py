@@ -8,6 +8,7 @@ import attrs
 import pytest
 import rabbit_activities as acts
 import typer.main
+from drillkit import wait_until
 
 from limen import ActivityFailed, BrokerUnavailable, Limen
 from limen.cli import app as command
@@ -83,14 +84,14 @@ def test_a_policy_bounds_a_queue(broker, vhost):
     with Limen(broker.url(vhost, options="?publish_timeout=2")) as app:
         app.declare("work", [acts.double])
         broker.api("PUT", f"policies/{vhost}/bounded", body)
-        acts.wait_until(lambda: _policy_of(broker, vhost) == "bounded", TIMEOUT_S)
+        wait_until(lambda: _policy_of(broker, vhost) == "bounded", TIMEOUT_S)
         handles = []
 
         def one_is_refused():
             handles.append(app.dispatch(acts.double, 4))
             return any(each.done() for each in handles)
 
-        acts.wait_until(one_is_refused, TIMEOUT_S)
+        wait_until(one_is_refused, TIMEOUT_S)
         waiting = app.queue("work").waiting
         app.worker("work", [acts.double])
         outcomes = [each.exception(timeout=TIMEOUT_S) for each in handles]

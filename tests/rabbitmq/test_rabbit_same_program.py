@@ -2,6 +2,7 @@
 
 import pytest
 import rabbit_activities as acts
+from drillkit import wait_until
 from rabbithosts import Diary
 
 from limen import (
@@ -55,7 +56,7 @@ def test_progress_comes_from_another_machine(host, asker, tmp_path, executor):
     diary = Diary(tmp_path / "diary")
     host.worker("work", [acts.report, acts.report_and_hold], executor=executor)
     handle = asker.dispatch(acts.report_and_hold, str(diary.path))
-    acts.wait_until(lambda: handle.progress() == {"done": 1}, TIMEOUT_S)
+    wait_until(lambda: handle.progress() == {"done": 1}, TIMEOUT_S)
     assert not handle.done()
     diary.let_go()
     handle.result(timeout=TIMEOUT_S)
@@ -74,7 +75,7 @@ def test_many_are_given_up_in_one_go(host, asker, tmp_path):
     cancel_all(handles)
     for handle in as_completed(handles, timeout=TIMEOUT_S):
         assert isinstance(handle.exception(), ActivityCancelled)
-    acts.wait_until(lambda: asker.queue("work").waiting == 0, TIMEOUT_S)
+    wait_until(lambda: asker.queue("work").waiting == 0, TIMEOUT_S)
     diary.let_go()
 
     assert len(diary.starts()) == 1
