@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..messages.pool import MAX_IN_FLIGHT, DispatchWorker, Figures, PoolRow, row_of, worker_of
+from ..messages.pool import MAX_IN_FLIGHT, DispatchWorker, Figures, OpenRow, OpenWorker, PoolRow
 from .entry import NO_ATTEMPTS, WorkerEntry
 
 
@@ -25,7 +25,12 @@ def workers_of(entries: Iterable[WorkerEntry]) -> list[DispatchWorker]:
             figures = (in_flight, slots, depth, types)
         worker = entry.shown_worker
         if worker is None or worker._figures != figures:  # noqa: SLF001 - by which its view is made
-            worker = entry.shown_worker = worker_of(entry.worker_id, entry.participant, figures)
+            worker = made = OpenWorker()
+            made.worker_id = entry.worker_id
+            made.participant = entry.participant
+            made._figures = figures  # noqa: SLF001 - as above
+            made.__class__ = DispatchWorker
+            entry.shown_worker = made
         shown.append(worker)
     return shown
 
@@ -51,17 +56,18 @@ def rows_of(entries: Iterable[WorkerEntry]) -> list[PoolRow]:
             or row.abandoned != abandoned
             or row.since_s != since_s
         ):
-            row = entry.shown_row = row_of(
-                entry.worker_id,
-                entry.incarnation,
-                entry.executor_name,
-                limit,
-                in_flight,
-                capacity.activity_types,
-                since_s,
-                queued,
-                draining,
-                abandoned,
-            )
+            row = made = OpenRow()
+            made.worker_id = entry.worker_id
+            made.incarnation = entry.incarnation
+            made.executor = entry.executor_name
+            made.max_concurrent = limit
+            made.in_flight = in_flight
+            made.activity_types = capacity.activity_types
+            made.since_s = since_s
+            made.queued = queued
+            made.draining = draining
+            made.abandoned = abandoned
+            made.__class__ = PoolRow
+            entry.shown_row = made
         shown.append(row)
     return shown

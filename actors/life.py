@@ -54,23 +54,22 @@ happens meanwhile. Reentrant: a finaliser may watch or die in the middle of anot
 
 
 class Life:
-    """From the first breath to the last notice."""
+    """From the first breath to the last notice. What it begins with are defaults of the class."""
 
-    __slots__ = ("_watchers", "begun", "deferred", "ended_by", "links", "monitors", "over", "stop_replies")
+    begun = False
+    over = False
+    """Whether the notices are out; from then on a watch is answered with `noproc`."""
+    ended_by: ExitReason | None = None
+    """Why it ends; set before it is over."""
+    monitors: dict[Watch, None] | None = None
+    """What it watches itself, to be dropped with it."""
+    deferred: list[Any] | tuple[()] = ()
+    """Replies that its handlers have put off."""
+    stop_replies: tuple[Any, ...] = ()
 
     def __init__(self) -> None:
         self._watchers: dict[Watch, OnExit] = {}
-        self.begun = False
-        self.over = False
-        """Whether the notices are out; from then on a watch is answered with `noproc`."""
-        self.ended_by: ExitReason | None = None
-        """Why it ends; set before it is over."""
         self.links: dict[str, Any] = {}
-        self.monitors: dict[Watch, None] = {}
-        """What it watches itself, to be dropped with it."""
-        self.deferred: list[Any] | tuple[()] = ()
-        """Replies that its handlers have put off."""
-        self.stop_replies: tuple[Any, ...] = ()
 
     def claim(self) -> bool:
         """Take the right to begin, or to call it off; `True` for the first caller only."""

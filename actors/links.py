@@ -160,7 +160,7 @@ class LinkedActor(ThreadingActor):
         Takes refs of any Pykka actor, processes and asyncio tasks. Source: OTP, monitors.
         """
         made = Watch()
-        monitors = self._life.monitors
+        monitors = self._life.monitors = self._life.monitors or {}
         monitors[made] = None
         inner = watch(participant, lambda down: notify(self.actor_ref, Notice(made, down)))
 
@@ -350,7 +350,8 @@ class LinkedActor(ThreadingActor):
     def _notified(self, notice: Notice) -> Any:
         if notice.watch.cancelled:
             return None
-        self._life.monitors.pop(notice.watch, None)
+        if self._life.monitors is not None:
+            self._life.monitors.pop(notice.watch, None)
         return self.on_receive(notice.down)
 
     def _stop_asked(self) -> None:
@@ -459,7 +460,7 @@ class LinkedActor(ThreadingActor):
 
     def _tell_linked(self, down: Down) -> None:
         """Tell those that share this fate; watch nobody any more."""
-        for monitor in tuple(self._life.monitors):
+        for monitor in tuple(self._life.monitors or ()):
             monitor.cancel()
         for link in take_links(self._life):
             link.drop_watch()

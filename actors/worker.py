@@ -73,7 +73,8 @@ class WorkerReport:
     def speak_for(self, worker: ActorRef[Any]) -> None:
         """Say whose executor it is. One that has failed by then takes its worker along at once."""
         self._worker = worker
-        self._end_if_failed()
+        if self._failure is not None:
+            self._end_if_failed()
 
     def finished(self, attempt: Attempt, result: Completed | Failed | Boxed) -> Attempt | None:
         """Answer the caller where nothing else is to be done first, and tell the channel; perhaps it has more.

@@ -173,76 +173,44 @@ class QueueRow:
 
 # --- many at once -------------------------------------------------------------------------------------------------
 # A frozen value is filled in by a function call for each field, which takes longer than all else about a snapshot of
-# ten thousand workers. So these begin as a kind of their own that is open, and are closed for good when they are made.
-# Their parts are known to be right.
+# ten thousand workers. So these begin as a kind of their own that is open. Whoever makes one fills in all its fields,
+# which are known to be right, and then closes it for good, by giving it the class of which it is to be.
 
 if TYPE_CHECKING:
-    _OpenView, _OpenWorker, _OpenRow = ConsumerStateView, DispatchWorker, PoolRow
+    OpenView: type[Any]
+    OpenWorker: type[Any]
+    OpenRow: type[Any]
 else:
 
-    class _OpenView(ConsumerStateView):
+    class OpenView(ConsumerStateView):
+        """What is to be a view."""
+
         __slots__ = ()
         __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
 
-    class _OpenWorker(DispatchWorker):
+    class OpenWorker(DispatchWorker):
+        """What is to be the worker of a snapshot: with `_figures` in place of the view, which is made at first look."""
+
         __slots__ = ()
         __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
 
-    class _OpenRow(PoolRow):
+    class OpenRow(PoolRow):
+        """What is to be a row."""
+
         __slots__ = ()
         __init__, __setattr__, __delattr__ = object.__init__, object.__setattr__, object.__delattr__
-
-
-_new = object.__new__
 
 
 def view_of(
     consumer: str, current_in_flight: int, max_in_flight: int, buffer_depth: int, affinity_tags: tuple[str, ...]
 ) -> ConsumerStateView:
     """Make a view."""
-    made: Any = _new(_OpenView)
+    view: ConsumerStateView
+    view = made = OpenView()
     made.consumer = ConsumerId(consumer)
     made.current_in_flight = current_in_flight
     made.max_in_flight = max_in_flight
     made.buffer_depth = buffer_depth
     made.affinity_tags = affinity_tags
     made.__class__ = ConsumerStateView
-    return made  # type: ignore[no-any-return]  # it is one by now
-
-
-def worker_of(worker_id: str, participant: Any, figures: Figures) -> DispatchWorker:
-    """Make the worker of a snapshot; its view, of which the figures are given, is made when it is looked at."""
-    made: Any = _new(_OpenWorker)
-    made.worker_id = worker_id
-    made.participant = participant
-    made._figures = figures  # noqa: SLF001 - the other half of `_Figured`
-    made.__class__ = DispatchWorker
-    return made  # type: ignore[no-any-return]  # as above
-
-
-def row_of(  # noqa: PLR0917 - in the order of the fields, as a row is made
-    worker_id: str,
-    incarnation: int,
-    executor: str,
-    max_concurrent: int,
-    in_flight: int,
-    activity_types: tuple[str, ...],
-    since_s: float,
-    queued: int,
-    draining: bool,  # noqa: FBT001 - as above
-    abandoned: int,
-) -> PoolRow:
-    """Make a row."""
-    made: Any = _new(_OpenRow)
-    made.worker_id = worker_id
-    made.incarnation = incarnation
-    made.executor = executor
-    made.max_concurrent = max_concurrent
-    made.in_flight = in_flight
-    made.activity_types = activity_types
-    made.since_s = since_s
-    made.queued = queued
-    made.draining = draining
-    made.abandoned = abandoned
-    made.__class__ = PoolRow
-    return made  # type: ignore[no-any-return]  # as above
+    return view

@@ -34,6 +34,10 @@ class Slot(Place):
         """Whether something that ran here was called off, so that the thread may have been abandoned."""
 
 
+_NO_PLACES: list[Slot] = []
+"""The threads of an executor that has not needed any; nothing is ever put here."""
+
+
 class ThreadExecutor:
     """Runs each attempt on one of its threads.
 
@@ -44,6 +48,8 @@ class ThreadExecutor:
 
     name = "thread"
     prefetch = 0
+    _places: list[Slot] = _NO_PLACES
+    """All threads but those that are abandoned."""
 
     def __init__(
         self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace: Grace = DEFAULT
@@ -54,8 +60,6 @@ class ThreadExecutor:
         self._name = name
         self._grace = grace
         self._runtime = runtime()
-        self._places: list[Slot] = []
-        """All threads but those that are abandoned."""
         self._closed = False
         self._entry: Any = None
         """The worker, as its channel knows it."""
@@ -63,6 +67,7 @@ class ThreadExecutor:
 
     def _furnish(self) -> None:
         """Make what threads need, with the first of them: many workers wait long for their first attempt."""
+        self._places = []
         self._runs = {name: _run_by(handler) for name, handler in self._handlers.items()}
         self._queue = self._runtime.create_queue()
         self._abandoned: Abandoned[Slot] = Abandoned(self._grace, self._name)
@@ -82,9 +87,9 @@ class ThreadExecutor:
         if self._closed:
             return
         self._entry = attempt.entry
-        places = self._places
-        if not places and not self._is_furnished:
+        if not self._is_furnished:
             self._furnish()
+        places = self._places
         self._queue.put(attempt)
         if len(places) < self._slots and len(places) < len(attempt.entry.attempts):
             self._add_thread()

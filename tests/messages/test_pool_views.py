@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from limen.messages import ConsumerId, ConsumerStateView, PoolRow
-from limen.messages.pool import DispatchWorker, row_of, view_of, worker_of
+from limen.messages.pool import DispatchWorker, OpenRow, OpenWorker, view_of
 
 
 def view(current=0, most=4, **fields):
@@ -58,6 +58,23 @@ def test_a_row_shows_free_slots_that_are_never_negative():
     rows = [PoolRow("worker-1", 1, "thread", 2, taken, (), 0.0) for taken in (0, 2, 5)]
 
     assert [row.free for row in rows] == [2, 0, 0]
+
+
+def row_of(*parts: Any) -> Any:
+    """Make a row as a snapshot does."""
+    made: Any = OpenRow()
+    for field, part in zip(attrs.fields(PoolRow), parts, strict=True):
+        setattr(made, field.name, part)
+    made.__class__ = PoolRow
+    return made
+
+
+def worker_of(worker_id: str, participant: Any, figures: Any) -> Any:
+    """Make the worker of a snapshot as that does."""
+    made: Any = OpenWorker()
+    made.worker_id, made.participant, made._figures = worker_id, participant, figures
+    made.__class__ = DispatchWorker
+    return made
 
 
 MANY_AT_ONCE = [
