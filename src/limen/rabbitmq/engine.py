@@ -194,8 +194,9 @@ class RabbitEngine:
             raise
         finally:
             left += self._requester.close()
-            self._host.leave()
-            self._io.close(timeout_s)
+            ends_s = now() + timeout_s
+            self._host.leave(timeout_s)
+            self._io.close(max(0.0, ends_s - now()))
             self._desk.close(timeout_s)
         ours = {each.conversation_id for each in left}
         held = [attrs.evolve(each, fate=Fate.HANDED_ON) for each in report.unfinished]

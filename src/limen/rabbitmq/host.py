@@ -91,6 +91,8 @@ class Host:
         self._census = census
         self._learn = learn
         """Finds out what is known of a channel that this process begins to serve."""
+        self._over: Callable[[], object] | None = None
+        """While it goes: who is to be told that what was begun is over."""
 
     # --- what is served -----------------------------------------------------------------------------------------
 
@@ -161,6 +163,7 @@ class Host:
     def down(self) -> None:
         """The connection is gone, and with it the right to acknowledge."""
         self._intake.down()
+        self._see_if_over()
 
     def pause(self, channel: str, *, paused: bool) -> None:
         """Let nothing of a channel start here, or let it go on."""
@@ -387,6 +390,7 @@ class Host:
     def _leave(self, held: Held) -> None:
         self._intake.acknowledge(held.route, held.delivery)
         self._suspects.ended(held)
+        self._see_if_over()
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -396,6 +400,23 @@ class Host:
         self._io.do(functools.partial(self._intake.stop, over.set))
         over.wait(timeout_s)
 
-    def leave(self) -> None:
-        """Go, and leave to others what is still held. Any thread."""
+    def leave(self, timeout_s: float) -> None:
+        """Go when what was begun here has been acknowledged, and leave the rest to others.
+
+        The local channels are closed. Any thread but the I/O thread; blocks at most so long.
+        """
+        over = threading.Event()
+        self._io.do(functools.partial(self._go, over.set))
+        over.wait(timeout_s)
         self._io.do(self._suspects.leave)
+
+    def _go(self, over: Callable[[], object]) -> None:
+        self._over = over
+        self._see_if_over()
+
+    def _see_if_over(self) -> None:
+        """Say so if nothing that was begun here is left, or nothing can be acknowledged any more."""
+        if self._over is None:
+            return
+        if self._intake.session is None or not any(held.is_local for held in self._ledger.held.values()):
+            self._over()

@@ -230,6 +230,8 @@ class BrokerIO:
         if inbox:  # too much, or it came just now from somebody who saw us at work
             self._wake()
         self._pump()
+        if self._closing_by_s is not None:
+            self._close_if_done()
 
     def _pump(self) -> None:
         """Send what may be sent."""
@@ -421,8 +423,8 @@ class BrokerIO:
 
     def _close_if_done(self) -> None:
         assert self._closing_by_s is not None, "asked for"
-        waits = bool(self._outbox) and self._is_open and self._now() < self._closing_by_s
-        if waits:
+        is_done = not self._inbox and not self._outbox  # what is taken in may yet lead to something to be sent
+        if not is_done and self._is_open and self._now() < self._closing_by_s:
             return
         connection = self._connection
         if connection is None:
