@@ -12,13 +12,15 @@ from pika import ConnectionParameters, SelectConnection
 from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+from pika.exceptions import ConnectionWrongStateError
 
 from limen.rabbitmq._frames import publication
 from limen.rabbitmq._loop import Loop
-from limen.rabbitmq._session import Session
+from limen.rabbitmq._session import CUT_OFF, Session
 from limen.rabbitmq.dialling import _tls
 from limen.rabbitmq.io import BrokerIO
 from limen.rabbitmq.parcels import Parcel
+from limen.rabbitmq.topology import Queue
 from limen.rabbitmq.url import parse
 
 
@@ -166,3 +168,48 @@ def test_what_has_been_acknowledged_leaves_before_the_connection_is_closed():
     io._begin_close(0.0)
 
     assert sent == ["acknowledgements", "close"]
+
+
+class Gone:
+    """A connection of the client's that has just been lost, and says so by raising."""
+
+    is_open = False
+    is_closed = True
+
+    def channel(self, *_: Any, **__: Any) -> Any:
+        raise ConnectionWrongStateError
+
+
+def test_what_is_asked_of_a_connection_that_is_gone_is_answered():
+    """Whoever asks is told, and nothing is raised into the client, which has others to tell."""
+    session = Session(1, Gone(), lambda _: None, lambda _: None)
+    looked: list[Any] = []
+    session.look("a queue", lambda *found: looked.append(found))
+    session.peek("a queue", looked.append)
+    session.declare([], [], looked.append)
+    session.browse(Queue("a queue", "", ""), looked.append)
+
+    assert looked == [(None, 0), None, CUT_OFF, CUT_OFF]
+
+
+def test_a_client_that_is_interrupted_as_it_loses_its_connection_has_lost_it():
+    """It tells nobody of it then; another connection is made all the same."""
+    lost: list[str] = []
+    io: Any = BrokerIO(parse("amqp://broker.example"), "p", lambda _: None, lambda: lost.append("down"))
+
+    def start() -> None:
+        io._ended.set()
+        io._connection = Gone()
+        io._session = SimpleNamespace(ended=lambda: lost.append("ended"))
+        raise ConnectionWrongStateError
+
+    nothing = lambda *_: None  # noqa: E731 - a part of a fake
+    later: list[float] = []
+    io._loop = SimpleNamespace(
+        start=start, cut=nothing, call_later=lambda delay_s, _: later.append(delay_s), wind_up=nothing, close=nothing
+    )
+    io._run()
+
+    assert lost == ["ended", "down"]
+    assert io._connection is None
+    assert len(later) == 1  # until the next try to connect

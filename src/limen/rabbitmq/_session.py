@@ -190,13 +190,22 @@ class Session:
 
     def _aside(self, steps: Callable[[Channel, Callable[[Any], object]], object], then: Then) -> None:
         """Do something on a channel of its own, so that what is refused there harms nothing else."""
+        if not self._connection.is_open:
+            then(CUT_OFF)
+            return
         number = next(self._asides)
         self._pending[number] = then
 
         def settle(problem: str | None) -> None:
             waiting = self._pending.pop(number, None)
-            if waiting is not None:
+            if waiting is None:
+                return
+            try:
                 waiting(problem)
+            except Exception:  # the client would not come to tell that the connection is gone
+                if self._connection.is_open:
+                    raise
+                logger.debug("a step came too late: the connection is gone", exc_info=True)
 
         def done(_: Any) -> None:
             settle(None)
@@ -211,6 +220,9 @@ class Session:
 
     def browse(self, queue: Queue, then: Callable[[Browse | str], object]) -> None:
         """Hold all that lies in a queue, so that nobody else gets it meanwhile; or say why that cannot be."""
+        if not self._connection.is_open:
+            then(CUT_OFF)
+            return
         later = self._connection.ioloop.call_later
         self._connection.channel(on_open_callback=lambda channel: Browse(self.number, channel, queue, then, later))
 

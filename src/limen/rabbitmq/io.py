@@ -206,9 +206,11 @@ class BrokerIO:
         while not self._ended.is_set():
             try:
                 self._loop.start()
-            except Exception:
+            except Exception as error:
                 logger.exception("the connection to broker %s failed in an unexpected way", self.address)
                 self._loop.cut()
+                if self._connection is not None and self._connection.is_closed:
+                    self._lost(None, error)  # the client was interrupted before it could say so
         self._loop.wind_up(self._now() + _WIND_UP_S, self._now)
         self._loop.close()
         self._turn_away()
