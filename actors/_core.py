@@ -136,7 +136,8 @@ class Core:
                     self._spawn(text, blueprint)
                 self._insert(name, text, blueprint)
                 registration = WorkerRegistration(self, blueprint)
-                self._check_open(text)  # whoever closed it meanwhile may have come too early for this one
+                if self.closed:  # whoever closed it meanwhile may have come too early for this one
+                    self._check_open(text)
         except BaseException as error:
             self._undo(blueprint)
             if isinstance(error, ChannelLifecycleError) or not isinstance(error, Exception):

@@ -157,7 +157,7 @@ class SupervisorActor(LinkedActor):
             self._postponed.append((message, self.reply_later()))
             return None
         try:
-            value = self._do(message)
+            value = self._start_like(message) if type(message) is StartLike else self._do(message)
         except LimenError as error:
             logger.info("%s: %s", self, error)
             self._refuse(error)  # not `reply_later`, which would keep the error, and all that it leads to
@@ -183,8 +183,8 @@ class SupervisorActor(LinkedActor):
     def _do(self, message: _Request) -> Any:
         """Do what is asked; raise what is wrong with it."""
         match message:
-            case StartLike(spec, child_id, start, on_given_up):
-                return self._start_child(self._core.take_on(spec, child_id, start, on_given_up))
+            case StartLike():
+                return self._start_like(message)
             case StartChild(spec):
                 return self._start_child(self._core.take_on(spec, spec.id, spec.start, spec.on_given_up))
             case RestartChild(child_id):
@@ -198,6 +198,9 @@ class SupervisorActor(LinkedActor):
                     decide = self._core.stop if isinstance(message, StopChild) else self._core.delete
                     self._carry_out(decide(child_id))
         return _LATER
+
+    def _start_like(self, said: StartLike) -> ActorRef[Any]:
+        return self._start_child(self._core.take_on(said.spec, said.child_id, said.start, said.on_given_up))
 
     def _start_child(self, child: Child) -> ActorRef[Any]:
         following = self._start(child)

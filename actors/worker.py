@@ -63,12 +63,9 @@ class WorkerReport:
     `channel` is filled in before the first attempt is handed over, `worker` by `speak_for`.
     """
 
-    __slots__ = ("_failure", "_worker", "channel")
-
-    def __init__(self) -> None:
-        self.channel: Postbox
-        self._worker: ActorRef[Any] | None = None
-        self._failure: BaseException | None = None
+    channel: Postbox
+    _worker: ActorRef[Any] | None = None
+    _failure: BaseException | None = None
 
     def speak_for(self, worker: ActorRef[Any]) -> None:
         """Say whose executor it is. One that has failed by then takes its worker along at once."""

@@ -48,8 +48,6 @@ class ThreadExecutor:
 
     name = "thread"
     prefetch = 0
-    _places: list[Slot] = _NO_PLACES
-    """All threads but those that are abandoned."""
 
     def __init__(
         self, handlers: Mapping[str, Handler], slots: int, report: Report, name: str, *, grace: Grace = DEFAULT
@@ -60,6 +58,8 @@ class ThreadExecutor:
         self._name = name
         self._grace = grace
         self._runtime = runtime()
+        self._places = _NO_PLACES
+        """All threads but those that are abandoned."""
         self._closed = False
         self._entry: Any = None
         """The worker, as its channel knows it."""
@@ -87,9 +87,10 @@ class ThreadExecutor:
         if self._closed:
             return
         self._entry = attempt.entry
-        if not self._is_furnished:
-            self._furnish()
         places = self._places
+        if places is _NO_PLACES:
+            self._furnish()
+            places = self._places
         self._queue.put(attempt)
         if len(places) < self._slots and len(places) < len(attempt.entry.attempts):
             self._add_thread()

@@ -10,10 +10,10 @@ class Flag(threading.Event):
 
     _making = threading.Lock()
 
-    # What it begins with are defaults of the class: Event's own __init__ would make the condition.
-    _flag = False
-    _waiters: threading.Condition | None = None
-    __init__ = object.__init__
+    def __init__(self) -> None:
+        # Event's own __init__ would make the condition.
+        self._flag = False
+        self._waiters: threading.Condition | None = None
 
     def is_set(self) -> bool:
         """Whether it is set."""

@@ -63,8 +63,8 @@ def test_a_row_shows_free_slots_that_are_never_negative():
 def row_of(*parts: Any) -> Any:
     """Make a row as a snapshot does."""
     made: Any = OpenRow()
-    for field, part in zip(attrs.fields(PoolRow), parts, strict=True):
-        setattr(made, field.name, part)
+    for name, part in zip(attrs.fields_dict(PoolRow), parts, strict=True):
+        setattr(made, name, part)
     made.__class__ = PoolRow
     return made
 
