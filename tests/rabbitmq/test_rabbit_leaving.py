@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from drillkit import wait_until
-from facekit import in_the_background
+from facekit import LONG_S, Work, in_the_background
 from linkkit import Hold
 
 from limen import Limen
@@ -18,7 +18,41 @@ from limen.rabbitmq.parcels import Delivery, Parcel
 from limen.rabbitmq.topology import CONTROL, Route
 
 TIMEOUT_S = 30
+MANY = 200
 ROUTE = Route("aion.dispatch.default.work", "work")
+
+
+@pytest.fixture
+def at():
+    """Give gated work."""
+    made = Work()
+    yield made
+    made.gate.set()
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_many_that_end_together_as_their_host_leaves_are_all_acknowledged(broker, vhost, url, asker, at):
+    """However many: the broker has taken in all it was told when the connection is closed. Three times."""
+    for round_ in range(3):
+        host = Limen(url)
+        host.worker("work", [at.work], max_concurrent=MANY)
+        handles = [asker.dispatch(at.work, number) for number in range(MANY)]
+        at.wait_begun(MANY)
+        thread, _ = in_the_background(lambda: host.close(drain=LONG_S))  # noqa: B023 - joined here
+        wait_until(lambda: takes_nothing(host))  # noqa: B023 - called here
+        at.gate.set()
+        thread.join(TIMEOUT_S)
+        at.gate.clear()
+
+        assert [handle.result(TIMEOUT_S) for handle in handles] == list(range(MANY))
+        assert broker.ready(vhost, ROUTE.key) == 0, round_
+
+
+def takes_nothing(host: Any) -> bool:
+    """Whether the broker has said that it sends nothing more."""
+    intake = host._engine._host._intake
+    return intake._stopped is not None and not any(tap.is_busy for tap in list(intake._taps.values()))
 
 
 def is_quiet(io: Any) -> bool:
@@ -84,7 +118,7 @@ def leaving(*, session: Any) -> tuple[Any, Held, list[str]]:
 
 def test_a_host_goes_when_what_it_began_is_over() -> None:
     """Also if an outcome comes a moment after the local channel is closed; and at once if nobody could be told."""
-    connection = SimpleNamespace(number=2)
+    connection = SimpleNamespace(number=2, acknowledge_all=lambda _, then: then(True))
     host, held, said = leaving(session=connection)
     assert said == []
     host._drop(held)

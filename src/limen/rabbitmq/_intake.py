@@ -21,6 +21,15 @@ from .topology import Route
 
 logger = logging.getLogger("limen")
 
+_PACE_S = 1.0
+"""How often a host that takes nothing more acknowledges what has ended meanwhile."""
+
+_AT_A_TIME = 16
+"""How many acknowledgements it makes of that at most. Source: see `_receipts`."""
+
+_MOST_AT_LAST = 1 << 20
+"""At the very end there is no later."""
+
 OnRequest = Callable[[Route, Delivery], object]
 
 
@@ -49,6 +58,9 @@ class Intake:
         self._stopped: Callable[[], object] | None = None
         self._shut: Callable[[], object] | None = None
         """While nothing is taken: who is to be told when nothing can come any more."""
+        self._is_over = False
+        """Whether nothing will be taken any more, and what was is acknowledged at leisure."""
+        self._is_acknowledging = False
 
     @property
     def session(self) -> Session | None:
@@ -233,7 +245,11 @@ class Intake:
         session = self._session
         if session is None or session.number != delivery.session:
             return
-        session.acknowledge(delivery.tag)
+        if self._is_over:
+            session.acknowledge_later(delivery.tag)
+            self._acknowledge_soon(session)
+        else:
+            session.acknowledge(delivery.tag)
         self._ended[route] += 1
         tap = self._taps.get(route)
         if tap is not None:
@@ -259,12 +275,48 @@ class Intake:
         self._shut = None
         self._apply()
 
+    def _acknowledge_soon(self, session: Session) -> None:
+        if not self._is_acknowledging:
+            self._is_acknowledging = True
+            self._io.later(_PACE_S, functools.partial(self._acknowledge_some, session))
+
+    def _acknowledge_some(self, session: Session) -> None:
+        self._is_acknowledging = False
+
+        def read(is_all: bool) -> None:  # noqa: FBT001 - told by value
+            if not is_all:
+                self._acknowledge_soon(session)
+
+        if session is self._session:
+            session.acknowledge_all(_AT_A_TIME, read)
+
+    def finish(self, then: Callable[[], object]) -> None:
+        """Acknowledge what was put off; `then` is called when the broker has read that. Nothing more is taken."""
+        session = self._session
+        self._is_over, self._stopped = False, _nothing
+        if session is None:
+            then()
+        else:
+            session.acknowledge_all(_MOST_AT_LAST, lambda _: then())
+
     def stop(self, then: Callable[[], object]) -> None:
-        """Take nothing more; `then` is called when nothing can come any more."""
-        self._stopped = then
+        """Take nothing more; `then` is called when nothing can come any more.
+
+        What ends from then on is acknowledged now and then, and with `finish`: it makes no room for anything.
+        """
+
+        def stopped() -> None:
+            self._is_over = self._session is not None
+            then()
+
+        self._stopped = stopped
         if self._session is None:
             then()
         self._apply()
+
+
+def _nothing() -> None:
+    """Be told nothing more."""
 
 
 def _ignore(_: Any) -> None:

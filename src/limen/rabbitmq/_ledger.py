@@ -86,6 +86,11 @@ class Ledger:
         """Count what is not acknowledged yet."""
         return len(self.held) + len(self._leaving)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all that the local channel was given is acknowledged, and all that was sent on."""
+        return not self._leaving and not any(held.is_local for held in self.held.values())
+
     def take(self, name: str, route: Route, delivery: Delivery) -> Held | None:
         """Take a request in; `None` if it is known.
 

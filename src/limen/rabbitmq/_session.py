@@ -17,6 +17,7 @@ from pika.channel import Channel
 from pika.spec import Basic
 
 from ._frames import acknowledgement, publication
+from ._receipts import Receipts
 from .codec import CONTROL, write_document
 from .parcels import Delivery, Parcel
 from .topology import Queue, channels_queue, namespace_of, types_queue
@@ -62,6 +63,7 @@ class Session:
         """How many bytes of a body one frame may have."""
         self._written: list[bytes] = []
         """What is to leave together."""
+        self._receipts = Receipts()
 
     # --- opening ------------------------------------------------------------------------------------------------
 
@@ -281,6 +283,7 @@ class Session:
         number = self.number
 
         def deliver(_: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self._receipts.delivered(method.delivery_tag)
             try:
                 on_delivery(_delivery(queue, number, method, properties, body))
             except Exception:  # the connection outlives whatever a message does to whoever takes it
@@ -312,11 +315,42 @@ class Session:
         if on_lost is not None:
             on_lost()
 
-    def acknowledge(self, tag: int, *, multiple: bool = False) -> None:
-        """Let the broker forget a message, or all up to it. Of no effect once the connection is gone."""
+    def acknowledge(self, tag: int) -> None:
+        """Let the broker forget a message. Of no effect once the connection is gone."""
         if self.alive and self._work.is_open:
-            self._flush_soon()
-            self._written.append(acknowledgement(self._work.channel_number, tag, multiple=multiple))
+            self._receipts.given(tag)
+            self._acknowledge(tag, multiple=False)
+
+    def acknowledge_later(self, tag: int) -> None:
+        """Let the broker forget a message with the next `acknowledge_all`."""
+        self._receipts.put_off(tag)
+
+    def acknowledge_all(self, singles: int, then: Callable[[bool], object]) -> None:
+        """Give the receipts that were put off: all that one word can say, and so many more.
+
+        `then` is called when the broker has read that, or with the end of the connection; with whether it was all.
+        """
+        if not self.alive or not self._work.is_open:
+            then(True)
+            return
+        number = next(self._asides)
+        frames = self._receipts.frames(singles)
+        is_all = not self._receipts.put_off_tags
+        self._pending[number] = lambda _: then(is_all)
+        for tag, multiple in frames:
+            self._acknowledge(tag, multiple=multiple)
+
+        def read(_: Any) -> None:
+            waiting = self._pending.pop(number, None)
+            if waiting is not None:
+                waiting(None)
+
+        self.flush()  # first: what follows is not written here
+        self._work.basic_qos(prefetch_count=1, callback=read)  # of no effect but that it is answered
+
+    def _acknowledge(self, tag: int, *, multiple: bool) -> None:
+        self._flush_soon()
+        self._written.append(acknowledgement(self._work.channel_number, tag, multiple=multiple))
 
 
 class Browse:

@@ -415,8 +415,8 @@ class Host:
         self._see_if_over()
 
     def _see_if_over(self) -> None:
-        """Say so if nothing that was begun here is left, or nothing can be acknowledged any more."""
-        if self._over is None:
-            return
-        if self._intake.session is None or not any(held.is_local for held in self._ledger.held.values()):
-            self._over()
+        """Say so once nothing that was begun here is left, or nothing can be acknowledged any more."""
+        over = self._over
+        if over is not None and (self._intake.session is None or self._ledger.is_over):
+            self._over = None
+            self._intake.finish(over)
