@@ -29,7 +29,9 @@ class HostCall(Conversation):
         self, message: DispatchRequest, treatment: Treatment, channel: Any, before: DeadLetter | None = None
     ) -> None:
         # Whether it waits for a worker that is yet to come is for the asker to say, and was.
-        request = attrs.evolve(message.request, schedule_to_start_timeout=None)
+        request = message.request
+        if request.schedule_to_start_timeout is not None:
+            request = attrs.evolve(request, schedule_to_start_timeout=None)
         super().__init__(
             message.conversation_id,
             request,

@@ -21,7 +21,7 @@ from .._call import Call
 from ..actors._patience import wait_patiently
 from ..actors.conversation import CLOSED, RUNNING, WAITING, Conversation
 from ..actors.runtime import offer, offer_error, runtime
-from ..messages.activities import Completed
+from ..messages.activities import Completed, with_input
 from ..messages.drain import Fate, Unfinished
 from ..messages.errors import (
     ActivityCancelled,
@@ -133,7 +133,7 @@ class Requester:
         return True
 
     def _parcel(self, call: Call, channel: str) -> Parcel:
-        request = attrs.evolve(call.request, input=write_arguments(call.activity, call.args, call.kwargs))
+        request = with_input(call.request, write_arguments(call.activity, call.args, call.kwargs))
         body = codec.write_request(call.id, request, call.priority)
         limit = self._io.address.max_size
         if len(body) > limit:
