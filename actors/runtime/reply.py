@@ -14,7 +14,7 @@ import threading
 import time
 from _thread import LockType
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -101,6 +101,12 @@ class Reply(Future[T]):
         """Whether there is an answer or an error."""
         return self.value is not PENDING and type(self.value) is not _Hook
 
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether there is something that is to be called once there is an answer."""
+        boxes: Iterable[_Box] = self.__dict__["_boxes"].copy() if self._watched else ()
+        return any(not isinstance(each, LockType) for box in boxes for each in box.copy())
+
     def get(self, *, timeout: float | None = None) -> T:
         """Block until the answer is there, at most `timeout` seconds.
 
@@ -128,24 +134,34 @@ class Reply(Future[T]):
             self._call_all()
 
     def set_apart(self, value: T, call: Callable[[Callable[[], object]], object]) -> None:
-        """Answer as `set` does and let go those who wait, but leave each callback to `call(callback)`.
+        """Answer as `set` does, but have callbacks called by `call(function)`, for a thread that must not run them.
 
-        For a thread that must not run what others have written.
+        Those who wait are let go here, but for such as came after a callback: it is called before they go on.
         """
         try:
             del self._open
         except AttributeError:
             raise queue.Full from None
         self.value = value
-
-        def tell(each: Callable[[], object] | LockType) -> None:
-            if isinstance(each, LockType):
-                let_go(each)
-            else:
-                call(functools.partial(_tell, each))
-
         if self._watched:
-            self._call_all(tell)
+            self._let_go(call)
+
+    def _let_go(self, call: Callable[[Callable[[], object]], object]) -> None:
+        """Tell those who wait, in the order in which they came, and leave it to `call` from the first callback on."""
+        boxes: deque[_Box] = self.__dict__["_boxes"]
+        while boxes:
+            try:
+                each = boxes.popleft().pop()
+            except IndexError:  # one that was taken back
+                continue
+            if not isinstance(each, LockType):
+                call(functools.partial(self._call_from, each))
+                return
+            let_go(each)
+
+    def _call_from(self, first: Callable[[], object]) -> None:
+        _tell(first)
+        self._call_all()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Answer with an error, given as `sys.exc_info()` or an exception; by default the one being handled.
@@ -191,16 +207,15 @@ class Reply(Future[T]):
         with suppress(ValueError, IndexError):  # whoever answers is going through them
             self.__dict__["_boxes"].remove(box)  # or another empty one
 
-    def _call_all(self, tell: Callable[[Callable[[], object] | LockType], object] | None = None) -> None:
+    def _call_all(self) -> None:
         """Tell those who wait, in the order in which they came."""
-        tell = tell or _tell
         boxes: deque[_Box] = self.__dict__["_boxes"]
         while boxes:
             try:
                 each = boxes.popleft().pop()
             except IndexError:  # one that was taken back
                 continue
-            tell(each)
+            _tell(each)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait without blocking the loop; outside a loop, behave as Pykka's future does."""

@@ -350,22 +350,34 @@ def test_wait_all_shares_one_bound():
 
 
 def test_an_answer_set_apart_lets_threads_go_and_hands_callbacks_over(reply):
-    """None of them runs on the setter's thread; each is handed over once, also if it comes while the answer is set."""
+    """None runs on the setter's thread. Who waits since after a callback goes on after it, as with `set`."""
     handed: list[Callable[[], object]] = []
     called: list[str] = []
-    reply.add_done_callback(lambda: called.append("before"))
-    waiter = in_thread(lambda: called.append(reply.get(timeout=PATIENCE_S)))
-    while len(reply._boxes) < 2:
-        threading.Event().wait(0.001)
+
+    def waiting(name: str) -> threading.Thread:
+        wanted = len(reply.__dict__.get("_boxes", ())) + 1
+        waiter = in_thread(lambda: called.append(f"{name} {reply.get(timeout=PATIENCE_S)}"))
+        while len(reply.__dict__.get("_boxes", ())) < wanted:
+            threading.Event().wait(0.001)
+        return waiter
+
+    early = waiting("early")
+    assert not reply.has_callbacks
+    reply.add_done_callback(lambda: called.append("callback"))
+    late = waiting("late")
+    assert reply.has_callbacks
 
     reply.set_apart("answer", handed.append)
 
-    waiter.join(PATIENCE_S)
-    assert called == ["answer"]
-    reply.add_done_callback(lambda: called.append("after"))
-    for each in handed:
-        each()
-    assert called == ["answer", "after", "before"]
+    early.join(PATIENCE_S)
+    late.join(0.05)
+    assert called == ["early answer"]
+    assert late.is_alive()
+    (rest,) = handed
+    rest()
+    late.join(PATIENCE_S)
+    assert called == ["early answer", "callback", "late answer"]
     with pytest.raises(queue.Full):
         reply.set_apart("another", handed.append)
     assert reply.get() == "answer"
+    assert handed == [rest]

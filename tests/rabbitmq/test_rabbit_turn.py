@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import rabbit_activities as acts
 
-from limen import Limen
+from limen import Limen, activity
 from limen.rabbitmq._session import Session
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 TIMEOUT_S = 20
 
@@ -75,6 +75,27 @@ def test_callbacks_never_run_on_the_thread_that_talks_to_the_broker(host, asker)
 
     here = threading.current_thread().name
     assert {name for name in names if name != here and not name.startswith("limen-rabbitmq-desk")} == set()
+
+
+def test_a_callback_is_called_before_those_go_on_who_waited_after_it_was_there(host, asker):
+    """As without a broker."""
+    gate = threading.Event()
+
+    @activity(queue="work")
+    def wait_at_gate() -> bool:
+        return gate.wait(TIMEOUT_S)
+
+    host.worker("work", [wait_at_gate])
+    for _ in range(20):
+        called: list[bool] = []
+        gate.clear()
+        handle = asker.dispatch(wait_at_gate)
+        handle.add_done_callback(lambda done, called=called: called.append(done.result(timeout=0)))
+        opener = threading.Timer(0.01, gate.set)
+        opener.start()
+        assert handle.result(timeout=TIMEOUT_S)
+        assert called == [True]
+        opener.join()
 
 
 def test_many_threads_are_answered_each_with_its_own(host, asker):

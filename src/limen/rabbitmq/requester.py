@@ -256,7 +256,15 @@ class Requester:
             return False
         if codec.may_hold_errors(body):
             return False
-        self._take(delivery)
+        try:
+            outcomes = codec.read_outcomes(body)
+        except DecodeError:
+            return False
+        calls = (self._pending.get(each.conversation_id) for each in outcomes)
+        if any(call is not None and call.reply.has_callbacks for call in calls):
+            return False
+        self._answer(outcomes)
+        self._read.append(delivery)
         return True
 
     def _acknowledge_later(self) -> None:
@@ -283,14 +291,14 @@ class Requester:
             if delivery.content_type == codec.NEWS:
                 self._hear(codec.read_document(delivery.body, codec.NEWS))
             else:
-                self._answer(delivery)
+                self._answer(codec.read_outcomes(delivery.body))
         except DecodeError as error:
             logger.warning("a message in %s cannot be read: %s", self.replies.name, error)
         finally:
             self._read.append(delivery)
 
-    def _answer(self, delivery: Delivery) -> None:
-        for outcome in codec.read_outcomes(delivery.body):
+    def _answer(self, outcomes: Iterable[codec.Outcome]) -> None:
+        for outcome in outcomes:
             if not self.take(outcome.conversation_id, outcome):
                 self.duplicates += 1
 
@@ -351,7 +359,7 @@ class Requester:
             self._settle(call, result)
 
     def _settle(self, call: Asked, result: Completed) -> None:
-        """Give a call its result. What is to be called then is called on the desk, for it is not ours."""
+        """Give a call its result. A callback that has come just now is called on the desk, for it is not ours."""
         with contextlib.suppress(Full):
             call.reply.set_apart(result, self._desk.run)
 
