@@ -1,10 +1,11 @@
 """Receipts that are put off: each is given once, in few words, and none for what is still under way."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pika.frame import decode_frame
 
 from limen.rabbitmq._intake import Intake
 from limen.rabbitmq._receipts import Receipts
@@ -69,17 +70,13 @@ def test_each_is_given_once_and_no_other(delivered, data, singles):
 
 
 class Channel:
-    """One that notes what it is told, and answers when it is asked to."""
+    """One that answers when it is asked to."""
 
     is_open = True
+    channel_number = 2
 
     def __init__(self) -> None:
-        self.acks: list[tuple[int, bool]] = []
         self.answer: Any = None
-
-    def basic_ack(self, tag: int, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - as the client has it
-        """Note it."""
-        self.acks.append((tag, multiple))
 
     def basic_qos(self, *, prefetch_count: int, callback: Any) -> None:
         """Answer later."""
@@ -87,9 +84,37 @@ class Channel:
         self.answer = callback
 
 
-def finishing(count: int) -> tuple[Session, Channel, Intake]:
+class Wire:
+    """A connection that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.ioloop = self
+        self._written = b""
+        self._later: list[Any] = []
+
+    def call_later(self, _: float, function: Any) -> None:
+        """Do it before anybody looks."""
+        self._later.append(function)
+
+    def _output_marshaled_frames(self, frames: list[bytes]) -> None:
+        self._written += b"".join(frames)
+
+    def acks(self) -> list[tuple[int, bool]]:
+        """List all that has been acknowledged."""
+        while self._later:
+            self._later.pop()()
+        found, rest, read = [], self._written, cast("Any", decode_frame)
+        while rest:
+            size, frame = read(rest)
+            found.append((frame.method.delivery_tag, frame.method.multiple))
+            rest = rest[size:]
+        return found
+
+
+def finishing(count: int) -> tuple[Session, Channel, Wire, Intake]:
     """Make an intake that has taken so much and then stopped."""
-    session, channel = Session(1, SimpleNamespace(), lambda _: None, lambda _: None), Channel()
+    wire, channel = Wire(), Channel()
+    session = Session(1, wire, lambda _: None, lambda _: None)
     session._work = channel
     io: Any = SimpleNamespace(later=lambda *_: None)
     intake = Intake(io, "p", lambda *_: None, dict)
@@ -97,7 +122,7 @@ def finishing(count: int) -> tuple[Session, Channel, Intake]:
     for tag in range(1, count + 1):
         session._receipts.delivered(tag)
     intake.stop(lambda: None)
-    return session, channel, intake
+    return session, channel, wire, intake
 
 
 def delivery(tag: int) -> Delivery:
@@ -107,13 +132,13 @@ def delivery(tag: int) -> Delivery:
 
 def test_what_ends_after_a_host_has_stopped_is_acknowledged_together_at_its_end():
     """The broker keeps back what is acknowledged one by one, and may forget it when the channel is closed."""
-    _, channel, intake = finishing(100)
+    _, channel, wire, intake = finishing(100)
     for tag in range(100, 0, -1):
         intake.acknowledge(ROUTE, delivery(tag))
-    assert channel.acks == []
+    assert wire.acks() == []
     said: list[str] = []
     intake.finish(lambda: said.append("over"))
-    assert (channel.acks, said) == ([(100, True)], [])
+    assert (wire.acks(), said) == ([(100, True)], [])
 
     channel.answer(None)
     assert said == ["over"]
@@ -121,17 +146,17 @@ def test_what_ends_after_a_host_has_stopped_is_acknowledged_together_at_its_end(
 
 def test_what_ends_later_still_is_acknowledged_at_once():
     """Nothing comes after the end that could say it."""
-    _, channel, intake = finishing(2)
+    _, _, wire, intake = finishing(2)
     intake.finish(lambda: None)
     intake._apply()
     intake.acknowledge(ROUTE, delivery(2))
 
-    assert channel.acks == [(2, False)]
+    assert wire.acks() == [(2, False)]
 
 
 def test_the_end_of_the_connection_is_an_end_too():
     """Nobody waits for an answer that does not come."""
-    session, _, intake = finishing(1)
+    session, _, _, intake = finishing(1)
     said: list[str] = []
     intake.finish(lambda: said.append("over"))
     session.ended()

@@ -41,6 +41,8 @@ class SlowChannel:
 class Connection:
     """Opens channels at once."""
 
+    is_open = True
+
     def __init__(self) -> None:
         self.channels: list[SlowChannel] = []
 
